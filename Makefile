@@ -1,0 +1,51 @@
+# Five verbs. Each sets up what it needs, on a fresh clone, in a virtual environment of its own (.venv).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: run test test-models check bench docs clean
+
+run: $(VENV)/.run  ## the whole loop on the README's brief; ONCE=1 ends by itself
+	$(BIN)/arauto demo $(if $(ONCE),--once)
+
+test: $(VENV)/.dev check  ## every test: scripted engines, real database, real browser
+	$(BIN)/python tools/browser.py
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded models
+	$(BIN)/arauto models pull
+	$(BIN)/python -m pytest -m models
+
+check: $(VENV)/.dev  ## style, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench  ## speed and correctness under fire, against peers in the same run; writes bench/results/
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.dev  ## screenshots and generated pages of docs/
+	$(BIN)/python tools/browser.py
+	$(BIN)/python tools/docs.py
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Arauto needs Python 3.11 or newer; set PYTHON=/path/to/one")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Setting up .venv: about 420 MB of packages."
+	$(PIP) -e '.[local]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev $(VENV)/.run
+	$(PIP) -e '.[bench,dev,local]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,1 @@
+"""The ground's words: domain types, errors, settings, clock. Imports nothing of ours."""

@@ -1,0 +1,88 @@
+"""What is shown: variants of a campaign, on a site."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from arauto.core.brief import Brief, Currency, Message, Slug
+
+Goal = Literal["click", "purchase", "rating"]
+CampaignState = Literal["draft", "live", "paused", "ended"]
+VariantState = Literal["live", "retired"]
+
+DAY_MS = 86_400_000
+
+
+class Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One text variant: title, short description and a suggestion for the picture."""
+
+    title: str
+    description: str
+    image_suggestion: str
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a variant was made (provenance): engine and model, and the hash of what was asked."""
+
+    engine: str
+    model: str = ""
+    prompt_sha256: str = ""
+    seed: int | None = None
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """One arm of a campaign. ``id`` is unique over the whole store; ``name`` within the campaign."""
+
+    id: int
+    campaign_id: int
+    name: str
+    copy: Copy
+    origin: Origin
+    state: VariantState = "live"
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A web property. ``key`` is public (it stands in the page); ``origins`` are the pages allowed to use it."""
+
+    id: int
+    name: str
+    key: str
+    origins: tuple[str, ...] = ()
+
+
+class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The marketer's choices for a campaign.
+
+    ``floor`` is the least propensity of each arm. ``refresh_ms`` is how stale the posteriors may grow; 0 means that
+    they are renewed before a batch of events is acknowledged. ``seed`` makes the draws repeatable; None takes a
+    random one.
+    """
+
+    goal: Goal = "click"
+    attribution_ms: Annotated[int, Meta(ge=60_000, le=90 * DAY_MS)] = 7 * DAY_MS
+    floor: Annotated[float, Meta(ge=0.0001, le=0.2)] = 0.01
+    allocation: Literal["thompson", "uniform"] = "thompson"
+    refresh_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 200
+    seed: Annotated[int, Meta(ge=0, lt=2**63)] | None = None
+    currency: Currency = "BRL"
+    simulated: bool = False
+    """True when the traffic is made up. Every report of the campaign then says *simulated*."""
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+    """A brief being shown on a site. ``slug`` is unique within the site."""
+
+    id: int
+    site_id: int
+    slug: Slug
+    name: str
+    brief: Brief
+    message: Message
+    plan: CampaignPlan
+    state: CampaignState = "draft"
+    created_ms: int = 0
+    launched_ms: int | None = None
+    ended_ms: int | None = None

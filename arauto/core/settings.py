@@ -1,0 +1,113 @@
+"""Settings: defaults, then ``arauto.toml``, then environment variables (``ARAUTO_`` and the name in capitals)."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from arauto.core.brief import Language
+from arauto.core.door import from_data
+from arauto.core.errors import SettingError
+
+PREFIX = "ARAUTO_"
+FILE_NAME = "arauto.toml"
+
+
+class Secret:
+    """A value that never shows itself: ``repr``, ``str`` and logs print stars. :meth:`reveal` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self._value else "Secret('')"
+
+    __str__ = __repr__
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set. ``docs/settings.md`` has a heading for each."""
+
+    home: Path = Path(".arauto")
+    """Folder of the embedded database, the models and the reports."""
+    database_url: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    """A PostgreSQL ≥ 18 with pgvector; empty: the embedded one, under ``home``."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8800
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Server processes. Each answers decide from its own memory."""
+    language: Language = "pt-BR"
+    """Of reports and of the terminal; a browser chooses its own."""
+    admin_token: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    """Empty: one is made at first start and shown once."""
+    rate_limit: Annotated[int, Meta(ge=0)] = 600
+    """Public requests a minute from one address; 0 turns the limit off."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose ``X-Forwarded-For`` is believed."""
+    text_engine: str = "auto"
+    """``slot``, ``local``, ``openai``, or ``auto``: openai when its URL is set, else local when its model is there."""
+    openai_url: str = ""
+    """Base URL of any OpenAI-compatible endpoint, such as ``https://host/v1``."""
+    openai_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    openai_model: str = ""
+    local_model: str = "qwen2.5-coder-1.5b-instruct-q4_k_m"
+    """A name that ``arauto models list`` shows, or the path of a GGUF file."""
+    model_threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    data_dir: Path | None = None
+    """Where the public data sets of the benchmarks are."""
+
+
+def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings. ``folder`` holds ``arauto.toml`` (the current one by default); ``overrides`` win over all.
+
+    Raises:
+        SettingError: names the variable or key, what was wrong and the mend.
+    """
+    values = _from_file((folder or Path.cwd()) / FILE_NAME)
+    values.update(_from_environ(os.environ if environ is None else environ))
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    if isinstance(proxies := values.get("trusted_proxies"), str):
+        values["trusted_proxies"] = [part.strip() for part in proxies.split(",") if part.strip()]
+    if values.get("data_dir") == "":
+        del values["data_dir"]
+    return from_data(values, Settings, error=SettingError, strict=False, hook=_decode)
+
+
+def _decode(kind: type, value: Any) -> Any:
+    """Let ``msgspec`` read the two types it does not know."""
+    if kind is Secret:
+        return value if isinstance(value, Secret) else Secret(str(value))
+    return Path(value).expanduser()
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
+        raise SettingError(f"is not TOML: {failure}", field=str(path), mend="mend that line") from None
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    return {name[len(PREFIX) :].lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
