@@ -66,7 +66,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     floor: Annotated[float, Meta(ge=0.0001, le=0.2)] = 0.01
     allocation: Literal["thompson", "uniform"] = "thompson"
     refresh_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 200
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     currency: Currency = "BRL"
     simulated: bool = False
     """True when the traffic is made up. Every report of the campaign then says *simulated*."""

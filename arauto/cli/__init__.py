@@ -1,0 +1,54 @@
+"""The terminal: ``arauto …``. Each command is a few lines over the loop; errors come as one line and a code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+
+import arauto
+from arauto.cli.campaign import campaign, report, site
+from arauto.cli.data import datasets, replay, simulate
+from arauto.cli.demo import demo
+from arauto.cli.models import models, write
+from arauto.cli.serve import down, up, worker
+from arauto.cli.visitor import login, visitor
+from arauto.core.errors import ArautoError
+
+
+class _Group(click.Group):
+    """Turns our errors into one line on stderr and their exit code; anything else is a fault and shows its trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ArautoError as error:
+            Console(stderr=True).print(f"[bold red]arauto:[/] {error}", highlight=False, soft_wrap=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(arauto.__version__, prog_name="arauto")
+def main() -> None:
+    """Arauto: marketing that improves itself. `arauto demo` shows the whole loop."""
+
+
+for _command in (
+    campaign,
+    datasets,
+    demo,
+    down,
+    login,
+    models,
+    replay,
+    report,
+    simulate,
+    site,
+    up,
+    visitor,
+    worker,
+    write,
+):
+    main.add_command(_command)

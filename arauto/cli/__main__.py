@@ -1,0 +1,5 @@
+"""``python -m arauto.cli``: the same as ``arauto``."""
+
+from arauto.cli import main
+
+main()

@@ -1,0 +1,184 @@
+"""What a language model is asked, and how its answer becomes a draft.
+
+Facts never pass through the model (architecture, decision 6): it is given the names of slots, such as ``{price}``, and
+code fills them. The prompt begins with what is the same for every draft (instructions, examples, then the brief) and
+ends with the angle, so that a local engine reads the long part once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from arauto.core.brief import Brief, Language, Message
+from arauto.core.campaign import Copy
+from arauto.creative.portuguese import forms_of, noun_of
+from arauto.creative.types import Ask, UnreadableAnswer
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string", "minLength": 1},
+        "description": {"type": "string", "minLength": 1},
+        "image_suggestion": {"type": "string", "minLength": 1},
+    },
+    "required": ["title", "description", "image_suggestion"],
+    "additionalProperties": False,
+}
+"""No ``maxLength``: a constrained decoder would cut the text in the middle of a word. Length is checked afterwards."""
+
+MAX_TOKENS = 220
+FACT_SLOTS = ("brand", "price", "was", "discount", "deadline")
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_QUOTES = "\"'“”‘’«»"
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """The messages of a chat, and their hash (provenance)."""
+
+    messages: tuple[dict[str, str], ...]
+    sha256: str
+
+
+def make_prompt(ask: Ask) -> Prompt:
+    """The chat that asks for one draft."""
+    words = prompt_words(ask.brief.language)
+    messages = [{"role": "system", "content": words["system"].strip()}]
+    for example in _examples(words, ask.message):
+        messages.append({"role": "user", "content": _request(words, example)})
+        messages.append({"role": "assistant", "content": _answer(example)})
+    messages.append({"role": "user", "content": _request(words, _fields(ask))})
+    digest = hashlib.sha256(msgspec.json.encode(messages)).hexdigest()
+    return Prompt(tuple(messages), digest)
+
+
+def read_answer(text: str, message: Message) -> Copy:
+    """The copy that a model answered, with its slots filled from ``message``.
+
+    Raises:
+        UnreadableAnswer: when it is not the JSON that was asked for, or names a slot that has no fact.
+    """
+    try:
+        copy = msgspec.json.decode(_unfence(text), type=Copy)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise UnreadableAnswer("the answer is not the JSON object that was asked for") from None
+    facts = {name: str(getattr(message, name)) for name in FACT_SLOTS}
+    return Copy(
+        title=_tidy(_fill(copy.title, facts)).rstrip("."),
+        description=_tidy(_fill(copy.description, facts)),
+        image_suggestion=_tidy(_fill(copy.image_suggestion, facts)).rstrip("."),
+    )
+
+
+@cache
+def prompt_words(language: Language) -> dict[str, Any]:
+    """The rows of ``data/prompts.toml`` for a language."""
+    text = resources.files("arauto.creative").joinpath("data", "prompts.toml").read_text("utf-8")
+    rows: dict[str, Any] = tomllib.loads(text)[language]
+    return rows
+
+
+def guided_schema(ask: Ask) -> dict[str, Any]:
+    """:data:`SCHEMA` with a pattern for each text, for an engine that decodes under a grammar.
+
+    A small model writes better when its first words are given: an opening of the angle, with the article that agrees
+    with the product. The patterns leave room past every limit, so that no text is cut to fit.
+    """
+    brief, words = ask.brief, prompt_words(ask.brief.language)
+    angle, phrase = _angle(ask), r'[^"\\{}.!?:]'
+    # Braces are for slots, and only when there are facts to fill them with.
+    free = r'[^"\\]' if _slots(ask.message) else r'[^"\\{}]'
+    patterns = {
+        "title": _agreeing(angle["title"], brief).replace("~", phrase) or f"{phrase}{{8,60}}[?]?",
+        "description": _agreeing(angle["text"], brief) + free + r"{20,220}\.",
+        "image_suggestion": f"({words['pictures']}) {phrase}{{20,220}}",
+    }
+    return {**SCHEMA, "properties": {name: {"type": "string", "pattern": f"^{patterns[name]}$"} for name in patterns}}
+
+
+def _agreeing(template: str, brief: Brief) -> str:
+    """``template`` with the product and the words that agree with it; empty when agreement cannot be told."""
+    noun = noun_of(brief.product) if brief.language == "pt-BR" else None
+    values = {**(forms_of(noun) if noun else {}), "product": _escape(brief.product)}
+    names = re.findall(r"<(\w+)>", template)
+    if any(name not in values for name in names):
+        return ""
+    return re.sub(r"<(\w+)>", lambda match: values[match[1]], template)
+
+
+def _angle(ask: Ask) -> dict[str, str]:
+    angles: list[dict[str, str]] = prompt_words(ask.brief.language)["angles"]
+    return angles[(ask.seed + ask.turn) % len(angles)]
+
+
+def _escape(text: str) -> str:
+    """``text`` inside a pattern of the grammar: its marks escaped, what a JSON string would have to escape left out."""
+    return re.sub(r"([\\.\[\](){}*+?^$|/-])", r"\\\1", re.sub(r"[\"\\]", "", text))
+
+
+def _examples(words: Mapping[str, Any], message: Message) -> list[dict[str, str]]:
+    """Three examples. One shows how slots are used, but only when there are slots: otherwise they would be copied."""
+    plain: list[dict[str, str]] = words["examples"]
+    return [*plain[:2], words["facts"][0]] if _slots(message) else plain
+
+
+def _slots(message: Message) -> list[str]:
+    return [f"{{{name}}}" for name in FACT_SLOTS if getattr(message, name)]
+
+
+def _fields(ask: Ask) -> dict[str, str]:
+    brief: Brief = ask.brief
+    return {
+        "product": brief.product,
+        "description": brief.description[:300],
+        "focus": brief.focus,
+        "benefits": "; ".join(brief.benefits[:4]),
+        "audience": brief.audience,
+        "tone": brief.tone,
+        "image_hint": brief.image_hint,
+        "avoid": ", ".join(brief.words_to_avoid[:10]),
+        "slots": ", ".join(_slots(ask.message)),
+        "angle": _angle(ask)["say"],
+    }
+
+
+def _request(words: Mapping[str, Any], fields: Mapping[str, str]) -> str:
+    names = ("product", "description", "focus", "benefits", "audience", "tone", "image_hint", "avoid", "slots", "angle")
+    return "\n".join(f"{words[name]}: {fields[name]}" for name in names if fields.get(name))
+
+
+def _answer(example: Mapping[str, str]) -> str:
+    copy = {"title": example["title"], "description": example["text"], "image_suggestion": example["image"]}
+    return msgspec.json.encode(copy).decode()
+
+
+def _unfence(text: str) -> str:
+    """The JSON object inside an answer: models without a schema like to wrap it in a fence or a greeting."""
+    start, end = text.find("{"), text.rfind("}")
+    return text[start : end + 1] if 0 <= start < end else text
+
+
+def _fill(text: str, facts: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        fact = facts.get(match[1], "")
+        if not fact:
+            raise UnreadableAnswer(f"the answer uses the slot {match[0]}, for which the brief has no fact")
+        return fact
+
+    return _SLOT.sub(value, text)
+
+
+def _tidy(text: str) -> str:
+    """Blanks made single, outer quotation marks off: nothing that changes what is said."""
+    text = " ".join(text.split())
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        text = text[1:-1].strip()
+    return text

@@ -1,0 +1,8 @@
+"""What the marketer sees: the dashboard's pages, a report as a file, the demonstration shop. Reads, never writes."""
+
+from arauto.dashboard.app import create_dashboard
+from arauto.dashboard.demo import render_demo
+from arauto.dashboard.pages import render_report_html
+from arauto.dashboard.sessions import SESSION_COOKIE, Sessions
+
+__all__ = ["SESSION_COOKIE", "Sessions", "create_dashboard", "render_demo", "render_report_html"]

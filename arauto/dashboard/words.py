@@ -1,0 +1,94 @@
+"""What a page says and how it writes numbers, in the reader's language."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from arauto.core.brief import Language
+from arauto.core.clock import to_datetime
+from arauto.core.i18n import day, money, number, percent, say
+from arauto.loop import Estimate, Vital
+
+NONE = "–"
+"""What stands where there is no number."""
+
+
+class Words:
+    """The language of one page, for its template."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The message ``dashboard.key``."""
+        return say(f"dashboard.{key}", self.language, **values)
+
+    def demo(self, key: str, **values: object) -> str:
+        """The message ``demo.key``."""
+        return say(f"demo.{key}", self.language, **values)
+
+    def number(self, value: float, decimals: int = 0) -> str:
+        return number(value, self.language, decimals)
+
+    def percent(self, share: float | None, decimals: int = 2) -> str:
+        return NONE if share is None else percent(share, self.language, decimals)
+
+    def chance(self, chance: float | None) -> str:
+        """A probability for the eye: never a flat 0 % or 100 %, which no data can show."""
+        if chance is None:
+            return NONE
+        if chance < 0.001:
+            return f"< {percent(0.001, self.language, 1)}"
+        if chance > 0.999:
+            return f"> {percent(0.999, self.language, 1)}"
+        return percent(chance, self.language, 1)
+
+    def money(self, cents: int, currency: str) -> str:
+        return money(Decimal(cents) / 100, currency, self.language)
+
+    def milliseconds(self, value: float | None) -> str:
+        """``85 ms`` or ``1,23 s``."""
+        if value is None:
+            return NONE
+        return f"{self.number(value)} ms" if value < 1000 else f"{self.number(value / 1000, 2)} s"
+
+    def rate(self, estimate: Estimate | None) -> str:
+        return NONE if estimate is None else self.percent(estimate.value)
+
+    def rate_interval(self, estimate: Estimate | None) -> str:
+        """``0,98% a 1,55%``; empty where there is no estimate."""
+        return "" if estimate is None else self._between(self.percent(estimate.low), self.percent(estimate.high))
+
+    def mean(self, estimate: Estimate | None) -> str:
+        return NONE if estimate is None else self.number(estimate.value, 2)
+
+    def mean_interval(self, estimate: Estimate | None) -> str:
+        if estimate is None:
+            return ""
+        return self._between(self.number(estimate.low, 2), self.number(estimate.high, 2))
+
+    def time_interval(self, vital: Vital | None) -> str:
+        """As :meth:`rate_interval`, of milliseconds; an end that nothing bounds yet is said so."""
+        if vital is None or (vital.low is None and vital.high is None):
+            return ""
+        if vital.high is None:
+            return self("at_least", value=self.milliseconds(vital.low))
+        if vital.low is None:
+            return self("at_most", value=self.milliseconds(vital.high))
+        return self._between(self.milliseconds(vital.low), self.milliseconds(vital.high))
+
+    def moment(self, unix_ms: int) -> str:
+        """``21/11/2026 14:05 UTC``."""
+        at = to_datetime(unix_ms)
+        return f"{day(at.date(), self.language)} {at:%H:%M} UTC"
+
+    def elapsed(self, seconds: float) -> str:
+        """A time since the beginning, short: ``0``, ``30 s``, ``5 min``, ``2 h``, ``3 d``."""
+        whole = round(seconds)
+        for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+            if whole >= size and whole % size == 0:
+                return f"{whole // size} {unit}"
+        return f"{whole} s" if whole else "0"
+
+    def _between(self, low: str, high: str) -> str:
+        return self("between", low=low, high=high)

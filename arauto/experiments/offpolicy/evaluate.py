@@ -1,0 +1,136 @@
+"""One answer from many estimators: chosen by a rule, with an interval, or none at all when the log cannot tell."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arauto.experiments.intervals import LEVEL, Interval
+from arauto.experiments.offpolicy.estimators import Terms, dm, dr, dros, ips, mrdr, sndr, snips, switch
+from arauto.experiments.offpolicy.log import Log, Overlap, overlap
+from arauto.experiments.offpolicy.reward import cross_fit
+
+Floats = NDArray[np.float64]
+
+LEAST_EFFECTIVE = 100.0
+MOST_UNSUPPORTED = 0.05
+MOST_CARRIED = 0.2
+"""Above this share of all weight on one visitor, or mass without support, or below the effective size: no answer."""
+
+_SHRINKAGES = (0.0, 0.1, 1.0, 10.0, 100.0, 1000.0, math.inf)
+_RESAMPLES = 1000
+
+
+class OffPolicyEstimate(NamedTuple):
+    """The value of the new policy. ``value`` and ``interval`` are None when ``abstains`` says why.
+
+    ``estimates`` holds every estimator's value with its own bootstrap interval, for inspection, even then. ``baseline``
+    is the logging policy's own mean.
+    """
+
+    value: float | None
+    interval: Interval | None
+    chosen: str
+    abstains: str
+    overlap: Overlap
+    baseline: float
+    estimates: dict[str, tuple[float, Interval]]
+
+
+def evaluate(log: Log, rng: np.random.Generator, *, level: float = LEVEL) -> OffPolicyEstimate:
+    """Estimate the target policy's value, or abstain.
+
+    The point is of the DRos family, whose λ runs from the direct method (least variance) to doubly robust (least bias):
+    the member with the least estimated mean squared error (as Su et al. 2020 tune λ, with bias measured against doubly
+    robust as in MAGIC: Thomas & Brunskill 2016). The interval is doubly robust's, by cluster bootstrap over visitors,
+    stretched to hold the point: it does not trust the reward model.
+    """
+    q = cross_fit(log, rng)
+    family = [dros(log, q, shrinkage) for shrinkage in _SHRINKAGES]
+    place = choose(family, log)
+    named = {
+        "dm": dm(log, q),
+        "ips": ips(log),
+        "snips": snips(log),
+        "dr": dr(log, q),
+        "sndr": sndr(log, q),
+        "dros": family[place],
+        "switch": switch(log, q, _threshold(log)),
+        "mrdr": mrdr(log, rng),
+    }
+    draws = bootstrap(list(named.values()), log, rng)
+    tail = (1.0 - level) / 2.0
+    estimates = {
+        name: (terms.value, Interval(*(float(end) for end in np.quantile(draws[:, column], [tail, 1.0 - tail]))))
+        for column, (name, terms) in enumerate(named.items())
+    }
+    support = overlap(log)
+    reason = abstention(support)
+    value = family[place].value
+    low, high = estimates["dr"][1]
+    return OffPolicyEstimate(
+        value=None if reason else value,
+        interval=None if reason else Interval(min(low, value), max(high, value)),
+        chosen=f"dros λ={_SHRINKAGES[place]:g}",
+        abstains=reason,
+        overlap=support,
+        baseline=float(log.rewards.mean()),
+        estimates=estimates,
+    )
+
+
+def abstention(support: Overlap) -> str:
+    """Why the log cannot tell; empty when it can."""
+    if support.effective < LEAST_EFFECTIVE:
+        return f"effective sample size {support.effective:.0f} is below {LEAST_EFFECTIVE:.0f}"
+    if support.unsupported > MOST_UNSUPPORTED:
+        return f"{support.unsupported:.0%} of the new policy's choices were never shown"
+    if support.top_share > MOST_CARRIED:
+        return f"one visitor carries {support.top_share:.0%} of all weight"
+    if support.rewarded < 10:
+        return f"only {support.rewarded} decisions were rewarded"
+    if abs(support.mean_weight - 1.0) > max(4.0 * support.mean_weight_error, 0.01):
+        return f"the weights' mean is {support.mean_weight:.3g}, not 1: the propensities or the policy are wrong"
+    return ""
+
+
+def choose(family: list[Terms], log: Log) -> int:
+    """The place of the member with the least estimated mean squared error; the last one is doubly robust.
+
+    Bias² is the squared distance from doubly robust, less what chance alone makes of that distance.
+    """
+    anchor = family[-1]
+    errors = []
+    for terms in family:
+        apart = Terms(terms.num - anchor.num, anchor.den)
+        bias2 = max(0.0, apart.value**2 - standard_error(apart, log) ** 2)
+        errors.append(bias2 + standard_error(terms, log) ** 2)
+    return int(np.argmin(errors))
+
+
+def standard_error(terms: Terms, log: Log) -> float:
+    """The linearised standard error, rows of a visitor together."""
+    residual = np.bincount(log.clusters, weights=terms.num - terms.value * terms.den)
+    return float(np.sqrt((residual**2).sum()) / terms.den.sum())
+
+
+def bootstrap(terms: list[Terms], log: Log, rng: np.random.Generator, resamples: int = _RESAMPLES) -> Floats:
+    """(resamples, estimators): each value on visitors drawn with replacement."""
+    columns = [np.bincount(log.clusters, weights=side) for one in terms for side in one]
+    sums = np.stack(columns, axis=1)
+    visitors = sums.shape[0]
+    drawn = np.empty((resamples, sums.shape[1]))
+    for row in range(resamples):
+        drawn[row] = np.bincount(rng.integers(0, visitors, visitors), minlength=visitors) @ sums
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(drawn[:, 0::2] / drawn[:, 1::2])
+
+
+def _threshold(log: Log) -> float:
+    """Switch's τ: the weights' 95th percentile by mass of weight, the usual "trust all but the wildest"."""
+    w = np.sort(log.weights)
+    mass = w.cumsum()
+    return float(w[np.searchsorted(mass, 0.95 * mass[-1])]) if mass[-1] > 0.0 else 1.0

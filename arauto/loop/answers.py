@@ -1,0 +1,43 @@
+"""What the two hot routes answer. The OpenAPI document is made from these types."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from arauto.core.campaign import Copy
+from arauto.core.errors import Problem
+
+
+class DecideAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show, and the receipt that goes with every event of it.
+
+    The page renders ``copy`` with ``call_to_action`` and ``link``.
+    ``propensity`` is the exact probability with which ``variant`` was drawn under ``policy_version``.
+    """
+
+    decision: UUID
+    campaign: str
+    variant: str
+    copy: Copy
+    call_to_action: str
+    link: str
+    propensity: float
+    policy_version: int
+    receipt: str
+    simulated: bool
+
+
+class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch. What is counted here is committed; what was refused is not to be sent again."""
+
+    stored: int
+    duplicates: int
+    refused: list[Problem]
+
+
+class AllRefused(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """The problem of a batch of which no event could be used: that of the first one, and the list of all."""
+
+    refused: tuple[Problem, ...] = ()

@@ -1,0 +1,189 @@
+"""From a brief to something that can be shown: campaigns made, variants added, variants written in the background."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from arauto.core.brief import Brief, Name, Slug
+from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant
+from arauto.core.door import clean_text, from_data
+from arauto.core.errors import BriefError, ConflictError, NotFoundError
+from arauto.core.settings import Settings
+from arauto.creative import ModelStore, Writer, check_copy, choose_engine, compose_message, read_brief, write_slots
+from arauto.store import JobContext, Store
+
+DEFAULT_SITE = "default"
+SLOT_VARIANTS = 4
+WRITE_JOB = "write_variants"
+GIVEN = Origin(engine="given")
+_LONGEST = {"title": 200, "description": 2000, "image_suggestion": 1000}
+
+SiteRef = Annotated[int, Meta(ge=1, lt=2**31)] | Name
+Amount = Annotated[int, Meta(ge=1, le=50)]
+
+
+class NewCampaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a campaign is made of: the body of ``POST /v1/campaigns``.
+
+    ``site`` is the id or the name of a site; left out, it is the one named *default*, made when it is not there.
+    ``brief`` is a :class:`~arauto.core.brief.Brief`, of which ``prompt`` alone (the marketer's own words) is enough.
+    ``copies`` are texts to show; left out, the slot writer writes some at once; an empty list means none for now.
+    ``write`` asks for so many more from ``engine`` (of the settings, when empty), written in the background.
+    """
+
+    brief: dict[str, Any]
+    site: SiteRef | None = None
+    slug: Slug | None = None
+    name: Name | None = None
+    plan: CampaignPlan | None = None
+    copies: Annotated[tuple[Copy, ...], Meta(max_length=200)] | None = None
+    write: Amount | None = None
+    engine: Annotated[str, Meta(max_length=40)] = ""
+
+
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """A new campaign, a draft still, with its first variants. ``job`` writes more."""
+
+    campaign: Campaign
+    variants: list[Variant]
+    job: int | None = None
+
+
+async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *, actor: str) -> Created:
+    """Make a campaign of a brief.
+
+    Raises:
+        BriefError: the brief, or a given text, cannot be used.
+        NotFoundError: there is no such site.
+        ConflictError: the slug is taken.
+    """
+    brief = read_brief(new.brief)
+    message = compose_message(brief)
+    copies = None if new.copies is None else check_given(new.copies)
+    plan = new.plan or _plan(brief)
+    site = await _site(store, new.site)
+    name = new.name or brief.product
+    if new.slug is None:
+        campaign = await _create_somewhere(store, site, brief, name, message, plan, actor)
+    else:
+        campaign = await store.catalogue.create_campaign(site.id, new.slug, name, brief, message, plan, actor)
+    if copies is None:
+        written = write_slots(brief, SLOT_VARIANTS, plan.seed or 0)
+        await store.catalogue.add_kit(campaign.id, list(written.accepted), written.report(), actor)
+    elif copies:
+        await add_copies(store, campaign, copies, actor=actor)
+    job = None
+    if new.write is not None:
+        job = await write_later(store, campaign, new.write, new.engine or settings.text_engine, actor=actor)
+    return Created(campaign=campaign, variants=await store.catalogue.variants(campaign.id), job=job)
+
+
+async def add_copies(store: Store, campaign: Campaign, copies: Sequence[Copy], *, actor: str) -> list[Variant]:
+    """Add texts that a person gives. They are shown as given; what the checks say of them is kept with them."""
+    checked = check_given(copies)
+    report = {"findings": [msgspec.to_builtins(check_copy(copy, campaign.brief, campaign.message)) for copy in checked]}
+    return await store.catalogue.add_kit(campaign.id, [(copy, GIVEN) for copy in checked], report, actor)
+
+
+def check_given(copies: Sequence[Copy]) -> list[Copy]:
+    """The texts stripped; an empty title, one that is too long, or a control character is refused."""
+    return [_checked(copy, place) for place, copy in enumerate(copies)]
+
+
+async def write_later(store: Store, campaign: Campaign, n: int, engine: str, *, actor: str) -> int:
+    """Have ``engine`` write ``n`` variants in the background. Returns the job's id."""
+    return await store.jobs.defer(WRITE_JOB, {"campaign": campaign.id, "write": n, "engine": engine, "actor": actor})
+
+
+def register_jobs(store: Store, settings: Settings) -> None:
+    """Tell the store's worker how the jobs of this room are done."""
+
+    async def run(context: JobContext, args: dict[str, Any]) -> None:
+        await _write_variants(store, settings, context, args)
+
+    store.jobs.register(WRITE_JOB, run)
+
+
+async def _write_variants(store: Store, settings: Settings, context: JobContext, args: dict[str, Any]) -> None:
+    """The job: each text joins its campaign as soon as it has passed the checks.
+
+    A job that a crash cut short is run again: texts of the same job that are there already count.
+    """
+    campaign = await store.catalogue.campaign(args["campaign"])
+    wanted: int = args["write"]
+    chosen = msgspec.structs.replace(settings, text_engine=args["engine"])
+    engine = choose_engine(chosen, ModelStore(chosen))
+    try:
+        variants = await store.catalogue.variants(campaign.id)
+        done = min(wanted, context.done)
+        await context.progress(done, wanted, engine.name)
+        writing = Writer(engine).stream(
+            campaign.brief, wanted - done, known=[variant.copy for variant in variants], seed=context.id
+        )
+        async for copy, origin in writing:
+            await store.catalogue.add_kit(campaign.id, [(copy, origin)], {"job": context.id}, args["actor"])
+            done += 1
+            await context.progress(done, wanted, engine.name)
+        result = writing.result
+        await store.catalogue.audit(
+            args["actor"],
+            "variants.written",
+            f"campaign {campaign.id}",
+            {"job": context.id, "accepted": len(result.accepted), "refused": len(result.refused)},
+        )
+    finally:
+        await engine.close()
+
+
+def _plan(brief: Brief) -> CampaignPlan:
+    currency = brief.offer.currency if brief.offer else None
+    return CampaignPlan(goal=brief.goal, currency=currency) if currency else CampaignPlan(goal=brief.goal)
+
+
+async def _site(store: Store, reference: int | str | None) -> Site:
+    if isinstance(reference, int):
+        return await store.catalogue.site(reference)
+    for site in await store.catalogue.sites():
+        if site.name == (reference or DEFAULT_SITE):
+            return site
+    if reference is None:
+        return await store.catalogue.ensure_site(DEFAULT_SITE, [])
+    raise NotFoundError(f"{reference!r} is not a site", field="site", mend="create it first, or leave it out")
+
+
+async def _create_somewhere(
+    store: Store, site: Site, brief: Brief, name: str, message: Any, plan: CampaignPlan, actor: str
+) -> Campaign:
+    """The campaign under a slug made from its name: the first of name, name-2, name-3 … that is free."""
+    base = slugify(name)
+    for number in range(1, 100):
+        slug = base if number == 1 else f"{base[:60]}-{number}"
+        try:
+            return await store.catalogue.create_campaign(site.id, slug, name, brief, message, plan, actor)
+        except ConflictError:
+            continue
+    raise ConflictError(f"a hundred campaigns are called {base!r}", field="slug", mend="choose a slug")
+
+
+def slugify(text: str) -> str:
+    """``Relógio Saúde+`` → ``relogio-saude``: ASCII letters, digits and dashes, at most 64."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:64].strip("-") or "campaign"
+
+
+def _checked(copy: Copy, place: int) -> Copy:
+    fields = {name: clean_text(getattr(copy, name), f"copies[{place}].{name}", error=BriefError) for name in _LONGEST}
+    if not fields["title"]:
+        raise BriefError("is empty", field=f"copies[{place}].title", mend="write a title")
+    for name, longest in _LONGEST.items():
+        if len(fields[name]) > longest:
+            raise BriefError(
+                f"has {len(fields[name])} characters", field=f"copies[{place}].{name}", mend=f"use at most {longest}"
+            )
+    return from_data(fields, Copy)

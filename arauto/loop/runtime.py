@@ -1,0 +1,303 @@
+"""The engine room of one process: what is served and how it learns. Server and Python API stand on it alike."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Collection
+from typing import Self
+
+from arauto.core.campaign import DAY_MS, Campaign, Site, Variant
+from arauto.core.clock import Clock, SystemClock
+from arauto.core.errors import NotFoundError, Problem, StoreError
+from arauto.core.events import DecideQuery
+from arauto.core.receipts import ReceiptBook
+from arauto.core.settings import Settings
+from arauto.loop.admit import Admitted, Batch, admit, read_batch
+from arauto.loop.answers import EventsAnswer
+from arauto.loop.decide import Decider, Policy, foreign_origin, make_policy, unknown_key
+from arauto.loop.ingest import Ingest, Outcome
+from arauto.loop.pulse import Pulse
+from arauto.loop.trace import where
+from arauto.store import Notice, Store
+
+PATIENCE_S = 15.0
+"""How long a request waits for a database that is away. The embedded one is back in less."""
+SWEEP_S = 10.0
+"""How often everything is looked through once more, should a notice have been missed."""
+LOOK_AGAIN_S = 0.25
+"""The least time between two looks into the database for a key or campaign that is not in memory."""
+RECORD_MS = 10_000
+"""The least time between two entries of a campaign's history of weights."""
+
+log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """Store, :class:`Decider` and :class:`Ingest` of one process, kept fresh by notices from the others.
+
+    While the database is away, decisions go on from memory; events wait for the store's patience and are then refused
+    with a :class:`~arauto.core.errors.StoreError`. Nothing is acknowledged before its commit.
+    """
+
+    def __init__(self, settings: Settings, store: Store, book: ReceiptBook, clock: Clock) -> None:
+        self.settings = settings
+        self.store = store
+        self.book = book
+        self.clock = clock
+        self.decider = Decider(book, clock, lane=0 if settings.workers == 1 else os.getpid())
+        self.counts = {"stored": 0, "duplicate": 0, "refused": 0, "erased": 0}
+        """Events answered by this process, by what became of them."""
+        self._ingest = Ingest(store.events.append, self._committed)
+        self._sites: dict[int, Site] = {}
+        self._keys: dict[str, Site] = {}
+        self._origins: frozenset[str] = frozenset()
+        self._campaigns: dict[int, Campaign] = {}
+        self._variants: dict[int, list[Variant]] = {}
+        self._pulses: dict[int, Pulse] = {}
+        self._recorded: dict[int, int] = {}
+        self._echoes: set[int] = set()
+        self._looked = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, settings: Settings, *, clock: Clock | None = None, store: Store | None = None) -> Self:
+        """Open the store (unless given), load what is live, and follow the news. The store is closed with the runtime.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        clock = clock or SystemClock()
+        store = store or await Store.open(settings, clock=clock, patience=PATIENCE_S)
+        try:
+            runtime = cls(settings, store, ReceiptBook(await store.receipt_secret()), clock)
+            await runtime.sync(all_over=True)
+        except BaseException:
+            await store.close()
+            raise
+        runtime._tasks = [
+            asyncio.create_task(runtime._follow(), name="follow"),
+            asyncio.create_task(runtime._sweep(), name="sweep"),
+        ]
+        return runtime
+
+    async def close(self) -> None:
+        """Write the events that wait, then let go of everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ingest.close()
+        for pulse in self._pulses.values():
+            pulse.stop()
+        await self.store.close()
+
+    # What the hot routes ask.
+
+    def decide(self, query: DecideQuery, *, gpc: bool = False, origin: str | None = None) -> bytes:
+        """:meth:`Decider.decide`, from memory only."""
+        return self.decider.decide(query, gpc=gpc, origin=origin)
+
+    async def decide_again(self, query: DecideQuery, *, gpc: bool = False, origin: str | None = None) -> bytes:
+        """The same after a look into the database: another process may have launched the campaign a moment ago."""
+        await self._look_again()
+        return self.decider.decide(query, gpc=gpc, origin=origin)
+
+    async def ingest(self, body: bytes, *, gpc: bool = False, origin: str | None = None) -> EventsAnswer:
+        """Take the body of ``POST /v1/events``. ``gpc`` and ``origin`` as in :meth:`Decider.decide`.
+
+        Raises:
+            EventError: the body is no batch.
+            AuthError: no site has its key.
+            ForbiddenError: the origin is not one of the site's.
+            StoreError: nothing is known to be stored; the same may be sent again.
+        """
+        batch = read_batch(body)
+        site = self._keys.get(batch.key)
+        if site is None:
+            await self._look_again()
+            site = self._keys.get(batch.key)
+            if site is None:
+                raise unknown_key()
+        if origin is not None and origin not in site.origins:
+            raise foreign_origin()
+        private = gpc or batch.consent != "granted"
+        admitted = self._admit(batch, site, private)
+        if any([await self._learn(campaign_id) for campaign_id in admitted.unknown]):
+            admitted = self._admit(batch, site, private)
+        return self._answer(admitted, await self._ingest.put(admitted.rows))
+
+    def served(self) -> dict[str, int]:
+        """How many decisions this process made, by ``site/campaign``."""
+        named = {}
+        for campaign_id, count in self.decider.served().items():
+            campaign = self._campaigns[campaign_id]
+            named[f"{self._sites[campaign.site_id].name}/{campaign.slug}"] = count
+        return named
+
+    def site_of(self, key: str) -> Site | None:
+        """The site of a public key."""
+        return self._keys.get(key)
+
+    def knows_origin(self, origin: str) -> bool:
+        """Whether ``origin`` belongs to any site."""
+        return origin in self._origins
+
+    # How it is kept fresh.
+
+    async def reload(self, campaign_id: int) -> None:
+        """Take over a change of the campaign, its variants or its site."""
+        try:
+            campaign = await self.store.catalogue.campaign(campaign_id)
+        except NotFoundError:
+            self._campaigns.pop(campaign_id, None)
+            self.decider.drop(campaign_id)
+            return
+        if campaign.site_id not in self._sites:
+            await self._load_sites()
+        await self._take(campaign)
+
+    async def sync(self, *, all_over: bool = False) -> None:
+        """Read sites and campaigns, and take over those that changed, or ``all_over`` every one that is live."""
+        await self._load_sites()
+        for campaign in await self.store.catalogue.campaigns():
+            if all_over or self._campaigns.get(campaign.id) != campaign:
+                await self._take(campaign)
+
+    async def _load_sites(self) -> None:
+        sites = await self.store.catalogue.sites()
+        self._sites = {site.id: site for site in sites}
+        self._keys = {site.key: site for site in sites}
+        self._origins = frozenset(origin for site in sites for origin in site.origins)
+        self.decider.know(sites)
+
+    async def _take(self, campaign: Campaign) -> None:
+        self._campaigns[campaign.id] = campaign
+        if campaign.state != "live":
+            self.decider.drop(campaign.id)
+            return
+        self._variants[campaign.id] = await self.store.catalogue.variants(campaign.id)
+        pulse = self._pulse(campaign.id)
+        pulse.every = campaign.plan.refresh_ms / 1000
+        await pulse.now()
+
+    def _pulse(self, campaign_id: int) -> Pulse:
+        pulse = self._pulses.get(campaign_id)
+        if pulse is None:
+            pulse = self._pulses[campaign_id] = Pulse(lambda own: self._renew(campaign_id, own))
+        return pulse
+
+    async def _renew(self, campaign_id: int, own: bool) -> None:
+        """Make the policy of a campaign anew from the store's totals, and serve by it."""
+        campaign, variants = self._campaigns[campaign_id], self._variants[campaign_id]
+        totals = await self.store.rollups.totals(campaign_id)
+        seed = self.decider.seed_of(campaign)
+        policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed)
+        if self._campaigns[campaign_id].state != "live":
+            return
+        before = self.decider.policy(campaign_id)
+        self.decider.put(self._sites[campaign.site_id], campaign, variants, policy)
+        if policy is None or policy == before:
+            return
+        await self._record(policy)
+        if own:
+            self._echoes.add(campaign_id)
+            await self.store.notify("totals", campaign_id)
+
+    async def _record(self, policy: Policy) -> None:
+        now = self.clock.now_ms()
+        if now - self._recorded.get(policy.campaign_id, 0) >= RECORD_MS:
+            self._recorded[policy.campaign_id] = now
+            await self.store.rollups.record_weights(policy.campaign_id, policy.version, now, policy.propensities)
+
+    async def _committed(self, changed: Collection[int]) -> None:
+        for campaign_id in changed:
+            campaign = self._campaigns.get(campaign_id)
+            if campaign is None or campaign.state != "live":
+                continue
+            if campaign.plan.refresh_ms == 0:
+                await self._pulse(campaign_id).now(own=True)
+            else:
+                self._pulse(campaign_id).touch(own=True)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async for notice in self.store.listen():
+                    await self._hear(notice)
+            except Exception as error:
+                # The next sweep makes up for what is missed.
+                log.warning("a notice could not be followed: %s", where(error))
+                await asyncio.sleep(1)
+
+    async def _hear(self, notice: Notice) -> None:
+        if notice.kind == "campaign":
+            await self.reload(notice.id)
+        elif notice.kind == "totals":
+            if notice.id in self._echoes:
+                self._echoes.discard(notice.id)
+            elif notice.id in self._variants:
+                self._pulse(notice.id).touch()
+        else:
+            self._touch_live()
+
+    async def _sweep(self) -> None:
+        maintained = self.clock.now_ms()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                self._echoes.clear()
+                await self.sync(all_over=True)
+                if self.clock.now_ms() - maintained >= DAY_MS:
+                    maintained = self.clock.now_ms()
+                    await self.store.maintain()
+            except StoreError:
+                log.warning("the database is away; decisions go on from memory")
+            except Exception as error:
+                log.warning("a sweep failed: %s", where(error))
+
+    def _touch_live(self) -> None:
+        for campaign_id, campaign in self._campaigns.items():
+            if campaign.state == "live":
+                self._pulse(campaign_id).touch()
+
+    async def _look_again(self) -> None:
+        """Read what is live once more, unless that was done a moment ago or cannot be done now."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked < LOOK_AGAIN_S:
+            return
+        self._looked = now
+        try:
+            await self.sync()
+        except StoreError:
+            log.warning("the database is away; decisions go on from memory")
+
+    async def _learn(self, campaign_id: int) -> bool:
+        """Look up the campaign of a receipt that another process signed. Whether there is one."""
+        await self.reload(campaign_id)
+        return campaign_id in self._campaigns
+
+    def _admit(self, batch: Batch, site: Site, private: bool) -> Admitted:
+        return admit(batch, site, self._campaigns, self.book, self.clock.now_ms(), private=private)
+
+    def _answer(self, admitted: Admitted, outcome: Outcome) -> EventsAnswer:
+        refused = list(admitted.problems)
+        for row, (place, status) in enumerate(zip(admitted.places, outcome.status, strict=True)):
+            self.counts[status] += 1
+            if status in ("refused", "erased"):
+                refused.append(_not_kept(place, status, outcome.problems.get(row, "")))
+        self.counts["refused"] += len(admitted.problems)
+        refused.sort(key=lambda problem: problem.index or 0)
+        return EventsAnswer(
+            stored=sum(status == "stored" for status in outcome.status),
+            duplicates=sum(status == "duplicate" for status in outcome.status),
+            refused=refused,
+        )
+
+
+def _not_kept(place: int, status: str, why: str) -> Problem:
+    if status == "erased":
+        problem, mend = "is of a visitor whose data were erased", "send events without that visitor"
+    else:
+        problem, mend = why or "cannot be kept", "leave the event out"
+    return Problem(code="bad_event", field=f"events[{place}]", problem=problem, mend=mend, index=place)

@@ -1,0 +1,108 @@
+"""The routes of those who run the place. Each checks, does one thing, and lets this process know at once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from arauto.core.campaign import Campaign, Site, Variant
+from arauto.core.errors import InputError
+from arauto.loop import NewCampaign, add_copies, create_campaign, write_later
+from arauto.loop.report import Report, build_report
+from arauto.server.wire import (
+    Answered,
+    AuditQuery,
+    Call,
+    CampaignDetail,
+    Desk,
+    NewSite,
+    NewState,
+    NewVariants,
+    NewVariantState,
+    SiteQuery,
+)
+from arauto.store import AuditEntry, JobStatus
+
+
+async def list_sites(desk: Desk, _call: Call) -> list[Site]:
+    """All sites."""
+    return await desk.store.catalogue.sites()
+
+
+async def put_site(desk: Desk, call: Call) -> Site:
+    """Make a site, or give it other origins; every process learns of it within a sweep."""
+    body: NewSite = call.body
+    site = await desk.store.catalogue.ensure_site(body.name, list(body.origins))
+    await desk.store.catalogue.audit(call.actor, "site.put", f"site {site.id}", {"origins": list(site.origins)})
+    await desk.runtime.sync(all_over=True)
+    return site
+
+
+async def list_campaigns(desk: Desk, call: Call) -> list[Campaign]:
+    """All campaigns, or one site's."""
+    query: SiteQuery = call.query
+    return await desk.store.catalogue.campaigns(query.site)
+
+
+async def post_campaign(desk: Desk, call: Call) -> CampaignDetail:
+    """A new draft."""
+    body: NewCampaign = call.body
+    created = await create_campaign(desk.store, desk.settings, body, actor=call.actor)
+    await desk.runtime.reload(created.campaign.id)
+    return _detail(created.campaign, created.variants, created.job)
+
+
+async def get_campaign(desk: Desk, call: Call) -> CampaignDetail:
+    """A campaign and its variants."""
+    campaign = await desk.store.catalogue.campaign(call.params["id"])
+    return _detail(campaign, await desk.store.catalogue.variants(campaign.id), None)
+
+
+async def set_state(desk: Desk, call: Call) -> Campaign:
+    """Move a campaign to another state."""
+    body: NewState = call.body
+    campaign = await desk.store.catalogue.set_campaign_state(call.params["id"], body.state, call.actor)
+    await desk.runtime.reload(campaign.id)
+    return campaign
+
+
+async def add_variants(desk: Desk, call: Call) -> list[Variant] | Answered:
+    """Add texts now, or have some written."""
+    body: NewVariants = call.body
+    if bool(body.copies) == (body.write is not None):
+        raise InputError("is neither texts nor a number to write, or both", field="$", mend="give `copies` or `write`")
+    campaign = await desk.store.catalogue.campaign(call.params["id"])
+    if body.write is not None:
+        engine = body.engine or desk.settings.text_engine
+        job = await write_later(desk.store, campaign, body.write, engine, actor=call.actor)
+        return Answered(202, await desk.store.jobs.get(job))
+    added = await add_copies(desk.store, campaign, body.copies, actor=call.actor)
+    await desk.runtime.reload(campaign.id)
+    return added
+
+
+async def set_variant_state(desk: Desk, call: Call) -> Variant:
+    """Retire a variant, or take it back."""
+    body: NewVariantState = call.body
+    variant = await desk.store.catalogue.set_variant_state(call.params["id"], body.state, call.actor)
+    await desk.runtime.reload(variant.campaign_id)
+    return variant
+
+
+async def get_report(desk: Desk, call: Call) -> Report:
+    """What the campaign has shown so far."""
+    return await build_report(desk.store, call.params["id"])
+
+
+async def get_job(desk: Desk, call: Call) -> JobStatus:
+    """How far a job is."""
+    return await desk.store.jobs.get(call.params["id"])
+
+
+async def get_audit(desk: Desk, call: Call) -> list[AuditEntry]:
+    """Who did what."""
+    query: AuditQuery = call.query
+    return await desk.store.catalogue.audit_log(query.limit, query.before)
+
+
+def _detail(campaign: Campaign, variants: list[Variant], job: int | None) -> CampaignDetail:
+    return CampaignDetail(**msgspec.structs.asdict(campaign), variants=variants, job=job)

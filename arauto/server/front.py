@@ -1,0 +1,196 @@
+"""The door of the server: the two hot routes on bare RSGI, everything else through the bridge.
+
+What comes in is not trusted: a body is read to its limit and no further, an address may ask only so often, and a page
+of a foreign origin is refused. No address, no visitor and no message of an unexpected error ever reaches a log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+import msgspec
+
+from arauto.core.door import from_json
+from arauto.core.errors import (
+    ArautoError,
+    AuthError,
+    ForbiddenError,
+    InputError,
+    NotFoundError,
+    Problem,
+    RateLimitError,
+    StoreError,
+    TooLargeError,
+)
+from arauto.core.events import DecideQuery
+from arauto.loop import AllRefused, EventsAnswer, Runtime, where, with_key
+from arauto.server.bridge import Bridge, Headers, RsgiHeaders, RsgiProtocol, RsgiScope
+from arauto.server.limits import Addresses, Limiter
+from arauto.server.meters import Meters
+
+DECIDE_LIMIT = 8_192
+EVENTS_LIMIT = 262_144
+RETRY_S = 2
+"""When to come back after the database was away."""
+
+JSON: Headers = [
+    ("content-type", "application/json"),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("vary", "Origin"),
+]
+Reply = tuple[int, Headers, bytes]
+
+log = logging.getLogger(__name__)
+_query = msgspec.json.Decoder(DecideQuery)
+
+
+class Front:
+    """One process's server: call it as an RSGI application."""
+
+    def __init__(self, runtime: Runtime, rest: Bridge, limiter: Limiter, addresses: Addresses, meters: Meters) -> None:
+        self._runtime = runtime
+        self._rest = rest
+        self._limiter = limiter
+        self._addresses = addresses
+        self._meters = meters
+        self._hot: dict[str, Callable[[RsgiScope, RsgiProtocol, RsgiHeaders, str | None], Awaitable[Reply]]] = {
+            "/v1/decide": self._decide,
+            "/v1/events": self._events,
+        }
+
+    async def __call__(self, scope: RsgiScope, protocol: RsgiProtocol) -> None:
+        path = scope.path
+        hot = self._hot.get(path)
+        if hot is None:
+            await self._rest(scope, protocol)
+            return
+        began = perf_counter()
+        headers = scope.headers
+        origin = headers.get("origin")
+        try:
+            self._limiter.take(self._addresses.of(scope.client, headers.get("x-forwarded-for")))
+            if scope.method == "POST":
+                status, head, body = await hot(scope, protocol, headers, _foreign(origin, headers))
+            else:
+                status, head, body = self._other_method(scope.method, origin, headers)
+        except ArautoError as error:
+            status, head, body = problem_reply(error)
+        except Exception as error:
+            log.critical("%s failed: %s", path, where(error))
+            status, head, body = 500, JSON, msgspec.json.encode(UNEXPECTED)
+        if origin is not None and (status < 400 or self._runtime.knows_origin(origin)):
+            head = [*head, ("access-control-allow-origin", origin)]
+        protocol.response_bytes(status, head, body)
+        self._meters.record(f"POST {path}", status, perf_counter() - began)
+
+    async def _decide(
+        self, scope: RsgiScope, protocol: RsgiProtocol, headers: RsgiHeaders, origin: str | None
+    ) -> Reply:
+        body = await read_body(protocol, headers, DECIDE_LIMIT)
+        if scope.query_string:
+            body = with_key(body, scope.query_string)
+        try:
+            query = _query.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # The same once more, for the words of the refusal.
+            query = from_json(body, DecideQuery)
+        gpc = headers.get("sec-gpc") == "1"
+        try:
+            answer = self._runtime.decide(query, gpc=gpc, origin=origin)
+        except (AuthError, NotFoundError):
+            answer = await self._runtime.decide_again(query, gpc=gpc, origin=origin)
+        return 200, JSON, answer
+
+    async def _events(
+        self, scope: RsgiScope, protocol: RsgiProtocol, headers: RsgiHeaders, origin: str | None
+    ) -> Reply:
+        body = await read_body(protocol, headers, EVENTS_LIMIT)
+        if scope.query_string:
+            body = with_key(body, scope.query_string)
+        answer = await self._runtime.ingest(body, gpc=headers.get("sec-gpc") == "1", origin=origin)
+        if answer.stored or answer.duplicates:
+            return 200, JSON, msgspec.json.encode(answer)
+        return 422, JSON, msgspec.json.encode(all_refused(answer))
+
+    def _other_method(self, method: str, origin: str | None, headers: RsgiHeaders) -> Reply:
+        if method != "OPTIONS":
+            return 405, [*JSON, ("allow", "OPTIONS, POST")], msgspec.json.encode(WRONG_METHOD)
+        if origin is None or not (_foreign(origin, headers) is None or self._runtime.knows_origin(origin)):
+            raise ForbiddenError("is not an origin of a site", field="Origin", mend="add it to the site")
+        return 204, preflight("POST"), b""
+
+
+def _foreign(origin: str | None, headers: RsgiHeaders) -> str | None:
+    """The origin of the page that asks, None when there is none or the page is one of this server's own."""
+    if origin is None or origin.partition("://")[2] == headers.get("host"):
+        return None
+    return origin
+
+
+async def read_body(protocol: RsgiProtocol, headers: RsgiHeaders, limit: int) -> bytes:
+    """The body, if it has at most ``limit`` bytes; a longer one is not read to its end.
+
+    Raises:
+        TooLargeError: it is longer.
+    """
+    told = headers.get("content-length")
+    if told is not None and told.isdigit():
+        if int(told) > limit:
+            raise too_large(limit)
+        return bytes(await protocol())
+    parts, size = [], 0
+    async for part in protocol:
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        parts.append(bytes(part))
+    return b"".join(parts)
+
+
+def too_large(limit: int) -> TooLargeError:
+    """The error for a body of more than ``limit`` bytes."""
+    return TooLargeError(f"the body has more than {limit} bytes", field="$", mend="send less at a time")
+
+
+def problem_reply(error: ArautoError) -> Reply:
+    """An error as an answer: its status, headers and body."""
+    head = JSON
+    if isinstance(error, RateLimitError):
+        head = [*JSON, ("retry-after", str(error.retry_after))]
+    elif isinstance(error, StoreError):
+        head = [*JSON, ("retry-after", str(RETRY_S))]
+    elif isinstance(error, AuthError):
+        head = [*JSON, ("www-authenticate", 'Bearer realm="arauto"')]
+    return error.status, head, msgspec.json.encode(error.as_problem())
+
+
+def all_refused(answer: EventsAnswer) -> AllRefused:
+    """The problem that stands for a batch of which nothing could be used."""
+    first = answer.refused[0]
+    return AllRefused(
+        code=first.code,
+        field=first.field,
+        problem=first.problem,
+        mend=first.mend,
+        index=first.index,
+        refused=tuple(answer.refused),
+    )
+
+
+def preflight(methods: str) -> Headers:
+    """The headers that allow a page of another origin to send what it asked about."""
+    return [
+        ("access-control-allow-methods", methods),
+        ("access-control-allow-headers", "Content-Type"),
+        ("access-control-max-age", "600"),
+        ("vary", "Origin"),
+    ]
+
+
+UNEXPECTED = Problem(
+    code=ArautoError.code, field="", problem="something went wrong in the server", mend="see the server's log"
+)
+WRONG_METHOD = InputError("is not a method of this path", field="method", mend="see /openapi.json").as_problem()

@@ -1,0 +1,114 @@
+"""A process of the server: what granian loads, and the one that does background jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from arauto.core.errors import ArautoError
+from arauto.core.settings import Settings, load_settings
+from arauto.dashboard import create_dashboard
+from arauto.loop import Runtime, register_jobs, where
+from arauto.server.bridge import Bridge, RsgiProtocol, RsgiScope
+from arauto.server.front import Front
+from arauto.server.limits import Addresses, Limiter
+from arauto.server.meters import Board, Meters
+from arauto.server.web import build
+from arauto.server.wire import Desk
+from arauto.store import Store
+
+BOARD = "_ARAUTO_BOARD"
+"""Environment variable: the folder in which the processes of one server leave their counters."""
+BOARD_S = 2.0
+PARENT_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def make_front(settings: Settings, runtime: Runtime, board: Board | None = None) -> tuple[Front, Desk]:
+    """The whole server of one process, on an open runtime."""
+    limiter, addresses, meters = Limiter(settings.rate_limit), Addresses(settings.trusted_proxies), Meters()
+    desk = Desk(settings, runtime, meters, board or Board(None))
+    web = build(desk, limiter, addresses, list(create_dashboard(runtime).routes))
+    return Front(runtime, Bridge(web), limiter, addresses, meters), desk
+
+
+class Worker:
+    """The RSGI application of one process: opens its runtime when the process starts, and closes it when it ends."""
+
+    def __init__(self) -> None:
+        self._settings = load_settings()
+        folder = os.environ.get(BOARD)
+        self._board = Board(Path(folder) if folder else None)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        start_logging()
+        try:
+            loop.run_until_complete(self._open())
+        except ArautoError as error:
+            log.critical("the server cannot start: %s", error)
+            raise SystemExit(error.exit_code) from None
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_until_complete(self._close())
+
+    def __rsgi__(self, scope: RsgiScope, protocol: RsgiProtocol) -> Coroutine[Any, Any, None]:
+        return self._front(scope, protocol)
+
+    async def _open(self) -> None:
+        self._runtime = await Runtime.open(self._settings)
+        self._front, self._desk = make_front(self._settings, self._runtime, self._board)
+        self._tasks = [asyncio.create_task(end_with_parent()), asyncio.create_task(self._leave_counts())]
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._runtime.close()
+
+    async def _leave_counts(self) -> None:
+        while True:
+            await asyncio.sleep(BOARD_S)
+            try:
+                self._board.leave(self._desk.meters.snapshot(self._runtime.counts, self._runtime.served()))
+            except OSError as error:
+                log.warning("the counters could not be left: %s", where(error))
+
+
+async def end_with_parent() -> None:
+    """End this process when its parent is gone, however that ended: an orphan would hold on to the port."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110  (nothing tells of it but asking)
+        await asyncio.sleep(PARENT_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def do_jobs() -> None:
+    """The body of the process that does background jobs: apart, so that a crash of native model code costs only it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_logging()
+    asyncio.run(_do_jobs(load_settings()))
+
+
+async def _do_jobs(settings: Settings) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    watch = asyncio.create_task(end_with_parent())
+    async with await Store.open(settings) as store:
+        register_jobs(store, settings)
+        await store.jobs.run_worker(stop)
+    watch.cancel()
+
+
+def start_logging() -> None:
+    """Our own warnings to standard error; of the libraries only errors."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
+    logging.getLogger("arauto").setLevel(logging.INFO)

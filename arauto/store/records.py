@@ -1,0 +1,155 @@
+"""What the store hands out: plain, frozen records. Times are Unix milliseconds, money is in cents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from arauto.core.events import VitalName
+
+AppendStatus = Literal["stored", "duplicate", "erased", "refused"]
+JobState = Literal["waiting", "running", "done", "failed"]
+NoticeKind = Literal["campaign", "totals", "erasure"]
+Step = Literal["minute", "hour"]
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of each row of an append.
+
+    ``status`` is aligned with the rows. ``duplicate``: known by its id, or its decision was told of it before.
+    ``erased``: its visitor was erased. ``refused``: it cannot be kept; ``problems`` says why, by its place.
+    ``changed`` holds the campaigns whose totals may have changed.
+    """
+
+    status: list[AppendStatus]
+    changed: frozenset[int] = frozenset()
+    problems: dict[int, str] = {}
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """The counters kept by rollups. Each counts decisions that were seen (impression reported), but ``orders``.
+
+    ``value_cents`` and ``value_sq`` are the sum and the sum of squares of each decision's value (cents, cents²);
+    ``rating_sum`` and ``rating_sq`` of its rating. ``purchases`` counts decisions that bought, ``orders`` their orders.
+    """
+
+    impressions: int = 0
+    views: int = 0
+    clicks: int = 0
+    carts: int = 0
+    purchases: int = 0
+    orders: int = 0
+    value_cents: int = 0
+    value_sq: int = 0
+    ratings: int = 0
+    rating_sum: int = 0
+    rating_sq: int = 0
+
+
+COUNTERS: tuple[str, ...] = Counts.__struct_fields__
+"""The names of the counters, which are also the names of their columns."""
+
+
+class ArmTotals(Counts, frozen=True, kw_only=True):
+    """The counters of a variant in a segment, over the whole campaign."""
+
+    variant_id: int
+    segment: str
+
+
+class SeriesPoint(Counts, frozen=True, kw_only=True):
+    """The counters of a variant whose decisions were made in the minute or hour that begins at ``at_ms``."""
+
+    at_ms: int
+    variant_id: int
+
+
+class VitalHistogram(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings of a metric by bucket (:mod:`arauto.store.vitals`)."""
+
+    variant_id: int
+    metric: VitalName
+    buckets: dict[int, int]
+
+
+class Recount(msgspec.Struct, frozen=True, kw_only=True):
+    """What rollups should say, recomputed from the raw events. Shapes and order as :class:`Rollups` gives them."""
+
+    totals: list[ArmTotals]
+    minutes: list[SeriesPoint]
+    hours: list[SeriesPoint]
+    vitals: list[VitalHistogram]
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """The propensities of a campaign's arms as of ``at_ms``, by variant id."""
+
+    version: int
+    at_ms: int
+    propensities: dict[int, float]
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what to what."""
+
+    id: int
+    at_ms: int
+    actor: str
+    action: str
+    target: str
+    detail: Mapping[str, Any]
+
+
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A trained model: its hash, its parent, the data it saw and how it did."""
+
+    id: int
+    name: str
+    sha256: str
+    parent: int | None
+    data_window: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    created_ms: int
+
+
+class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a model's way to the visitors: ``share`` of the traffic it gets from then on."""
+
+    id: int
+    model_id: int
+    stage: str
+    share: float
+    note: str
+    actor: str
+    created_ms: int
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A background job: ``done`` of ``total`` steps (0 while unknown). ``error`` is empty unless it failed."""
+
+    id: int
+    name: str
+    state: JobState
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    error: str = ""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """News from any process of this installation: a campaign, its totals, or an erasure (by its number)."""
+
+    kind: NoticeKind
+    id: int
+
+
+class Consent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a visitor agreed to on a site."""
+
+    visitor_id: UUID
+    site_id: int
+    state: Literal["granted", "denied"]
+    at_ms: int

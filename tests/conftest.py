@@ -1,0 +1,59 @@
+"""The shared database: one embedded PostgreSQL a session, a fresh database of it for each test that asks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from arauto.core.settings import Secret, Settings
+from arauto.store import Store
+from arauto.store.embedded import EmbeddedPostgres
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that forgets when the machine does: tests of durability start their own."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("home") / "postgres")
+    server.ensure_running()
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield server.dsn
+    server.release()
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated database to copy."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_arauto")
+    url = Secret(make_conninfo(postgres, dbname="template_arauto"))
+    store = await Store.open(Settings(home=tmp_path_factory.mktemp("template"), database_url=url))
+    await store.close()
+    return "template_arauto"
+
+
+@pytest.fixture
+def settings(postgres: str, template: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a home of their own and an empty, migrated database."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    yield Settings(home=tmp_path / "home", database_url=Secret(make_conninfo(postgres, dbname=name)))
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """An open store on the test's database."""
+    async with await Store.open(settings) as opened:
+        yield opened

@@ -1,0 +1,198 @@
+import math
+from collections import Counter
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arauto.core.brief import Brief, Message
+from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant
+from arauto.core.clock import FakeClock
+from arauto.core.errors import AuthError, ForbiddenError, NotFoundError
+from arauto.core.events import SEGMENTS, DecideQuery
+from arauto.core.ids import uuid7_ms
+from arauto.core.receipts import ANONYMOUS, ReceiptBook
+from arauto.loop.answers import DecideAnswer
+from arauto.loop.decide import BLOCK, Decider, make_policy, reward_counts
+from arauto.store import ArmTotals
+
+BOOK = ReceiptBook(b"a secret of the test, 32 bytes or more")
+SITE = Site(id=3, name="shop", key="key-3", origins=("https://shop.example",))
+MESSAGE = Message(language="en", product="watch", call_to_action="Buy", link="https://shop.example/watch")
+
+
+def campaign(state="live", **plan):
+    return Campaign(
+        id=7,
+        site_id=3,
+        slug="watch",
+        name="Watch",
+        brief=Brief(product="watch"),
+        message=MESSAGE,
+        plan=CampaignPlan(**{"seed": 5, **plan}),
+        state=state,
+    )
+
+
+def variant(number, title="A title", state="live"):
+    copy = Copy(title=title, description="d", image_suggestion="i")
+    return Variant(id=number, campaign_id=7, name=f"v{number}", copy=copy, origin=Origin(engine="given"), state=state)
+
+
+VARIANTS = [variant(11), variant(12), variant(13)]
+TOTALS = [
+    ArmTotals(variant_id=11, segment="mobile", impressions=900, clicks=30, purchases=3, ratings=2, rating_sum=10),
+    ArmTotals(variant_id=11, segment="desktop", impressions=100, clicks=10),
+    ArmTotals(variant_id=12, segment="mobile", impressions=1000, clicks=60, purchases=1, ratings=4, rating_sum=4),
+    ArmTotals(variant_id=99, segment="mobile", impressions=10, clicks=10),
+]
+
+
+def decider(variants=VARIANTS, totals=TOTALS, *, lane=0, book=BOOK, of=None):
+    made = Decider(book, FakeClock(), lane=lane)
+    made.know([SITE])
+    one = of or campaign()
+    made.put(SITE, one, variants, make_policy(one, variants, totals, made.seed_of(one)))
+    return made
+
+
+def ask(made, *, gpc=False, origin=None, **query):
+    body = made.decide(DecideQuery(**{"key": "key-3", "campaign": "watch", **query}), gpc=gpc, origin=origin)
+    return msgspec.json.decode(body, type=DecideAnswer)
+
+
+def test_the_answer_holds_what_was_drawn_and_a_receipt_for_it():
+    made = decider()
+    answer = ask(made, device="mobile")
+    receipt = BOOK.read(answer.receipt)
+    assert (answer.campaign, answer.call_to_action, answer.link) == ("watch", "Buy", "https://shop.example/watch")
+    assert answer.variant == f"v{receipt.variant_id}"
+    assert answer.copy == VARIANTS[0].copy
+    assert not answer.simulated
+    assert (receipt.decision_id, receipt.campaign_id) == (answer.decision, 7)
+    assert (receipt.propensity, receipt.policy_version) == (answer.propensity, answer.policy_version)
+    assert SEGMENTS[receipt.segment] == "mobile"
+    assert receipt.visitor_tag == ANONYMOUS
+    assert answer.decision.version == 7
+    assert uuid7_ms(answer.decision) == FakeClock().now_ms()
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_no_text_breaks_the_ready_json(title, name):
+    tricky = variant(11, title + '"receipt":"' + title)
+    one = msgspec.structs.replace(campaign(), message=msgspec.structs.replace(MESSAGE, call_to_action=name))
+    answer = ask(decider([tricky], [], of=one))
+    assert answer.copy == tricky.copy
+    assert answer.call_to_action == name
+    assert BOOK.read(answer.receipt).variant_id == 11
+
+
+def test_the_logged_propensity_is_the_one_drawn_from():
+    made = decider(totals=[])
+    answers = [ask(made) for _ in range(6000)]
+    policy = made.policy(7)
+    drawn = Counter(answer.variant for answer in answers)
+    assert math.fsum(policy.propensities.values()) == 1.0
+    for number, share in policy.propensities.items():
+        # Five standard errors: once in a million runs, and the seed is fixed.
+        assert abs(drawn[f"v{number}"] / 6000 - share) < 5 * math.sqrt(share * (1 - share) / 6000)
+        assert {answer.propensity for answer in answers if answer.variant == f"v{number}"} == {share}
+    assert len({answer.decision for answer in answers}) == 6000
+    assert made.served() == {7: 6000}
+
+
+def test_the_better_arm_is_preferred_and_none_is_given_up():
+    shares = decider().policy(7).propensities
+    assert shares[12] > shares[11] >= 0.01
+    assert shares[13] >= 0.01
+
+
+def test_the_same_seed_and_events_give_the_same_arms():
+    def arms(**options):
+        made = decider(**options)
+        return [ask(made).variant for _ in range(2 * BLOCK + 5)]
+
+    assert arms() == arms()
+    assert arms() != arms(lane=1)
+    assert arms() != arms(of=campaign(seed=6))
+
+
+def test_a_refresh_without_news_does_not_disturb_the_block():
+    made, same = decider(), decider()
+    first = [ask(made).variant for _ in range(10)]
+    one = campaign()
+    made.put(SITE, one, VARIANTS, make_policy(one, VARIANTS, TOTALS, 5))
+    then = [ask(made).variant for _ in range(10)]
+    assert first + then == [ask(same).variant for _ in range(20)]
+
+
+def test_news_make_a_new_version():
+    versions = {make_policy(campaign(), VARIANTS, totals, 5).version for totals in ([], TOTALS[:1], TOTALS)}
+    retired = [VARIANTS[0], VARIANTS[1], variant(13, state="retired")]
+    versions.add(make_policy(campaign(), retired, TOTALS, 5).version)
+    assert len(versions) == 4
+    assert set(make_policy(campaign(), retired, TOTALS, 5).propensities) == {11, 12}
+
+
+def test_without_a_seed_one_is_taken_at_random_and_kept():
+    made = decider()
+    one = campaign(seed=None)
+    assert made.seed_of(one) == made.seed_of(one) != decider().seed_of(one)
+
+
+def test_uniform_shares_do_not_learn():
+    policy = make_policy(campaign(allocation="uniform"), VARIANTS, TOTALS, 5)
+    assert list(policy.propensities.values()) == pytest.approx([1 / 3] * 3)
+    assert policy.version == make_policy(campaign(allocation="uniform"), VARIANTS, [], 5).version
+
+
+def test_rewards_are_counted_by_goal():
+    assert reward_counts("click", [11, 12, 13], TOTALS) == ([40, 60, 0], [1000, 1000, 0])
+    assert reward_counts("purchase", [11, 12, 13], TOTALS) == ([3, 1, 0], [1000, 1000, 0])
+    assert reward_counts("rating", [11, 12, 13], TOTALS) == ([2, 0, 0], [2, 4, 0])
+
+
+@pytest.mark.parametrize("state", ["draft", "paused", "ended"])
+def test_only_what_is_live_is_shown(state):
+    made = decider()
+    one = campaign(state)
+    made.put(SITE, one, VARIANTS, make_policy(one, VARIANTS, TOTALS, 5))
+    with pytest.raises(NotFoundError):
+        ask(made)
+    assert made.policy(7) is None
+
+
+def test_a_campaign_without_a_live_variant_is_not_shown():
+    assert make_policy(campaign(), [variant(11, state="retired")], [], 5) is None
+
+
+def test_unknown_keys_names_and_origins_are_refused():
+    made = decider()
+    with pytest.raises(AuthError):
+        ask(made, key="key-4")
+    with pytest.raises(NotFoundError):
+        ask(made, campaign="watches")
+    with pytest.raises(ForbiddenError):
+        ask(made, origin="https://evil.example")
+    assert ask(made, origin="https://shop.example").campaign == "watch"
+
+
+def test_a_visitor_counts_only_with_consent_and_without_gpc():
+    made, visitor = decider(), uuid4()
+
+    def tag(**options):
+        return BOOK.read(ask(made, visitor=visitor, **options).receipt).visitor_tag
+
+    assert tag(consent="granted") == BOOK.visitor_tag(visitor)
+    assert tag() == ANONYMOUS
+    assert tag(consent="granted", gpc=True) == ANONYMOUS
+
+
+def test_ids_are_good_version_7_uuids():
+    made = decider()
+    for _ in range(2000):
+        decision = UUID(bytes=made._decision_id())
+        assert decision.version == 7
+        assert decision.variant == "specified in RFC 4122"

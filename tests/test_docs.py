@@ -1,0 +1,168 @@
+"""Undocumented means red, and the documents run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+import arauto
+from arauto.core.events import EventType, VitalName
+from arauto.core.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def headings(page):
+    return re.findall(r"^#{1,6} +(.*?) *$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+
+
+def test_every_setting_has_a_heading():
+    wanted = [f"`{field.name}`" for field in msgspec.structs.fields(Settings)]
+    assert [heading for heading in headings("settings.md") if heading.startswith("`")] == wanted
+
+
+def test_every_event_type_has_a_heading():
+    wanted = [f"`{name}`" for name in get_args(EventType)]
+    assert [heading for heading in headings("events.md") if heading.startswith("`")] == wanted
+    assert all(f"`{name}`" in (DOCS / "events.md").read_text("utf-8") for name in get_args(VitalName))
+
+
+def test_every_command_has_a_heading():
+    from arauto.cli import main
+
+    def commands(group, path):
+        for name, command in sorted(group.commands.items()):
+            if hasattr(command, "commands"):
+                yield from commands(command, f"{path} {name}")
+            else:
+                yield f"`{path} {name}`"
+
+    documented = [heading for heading in headings("cli.md") if heading.startswith("`")]
+    assert sorted(documented) == sorted(commands(main, "arauto"))
+
+
+def test_every_route_has_a_heading():
+    from arauto.server.routes import ROUTES
+
+    documented = [heading for heading in headings("http.md") if heading.startswith("`")]
+    assert sorted(documented) == sorted(f"`{route.method} {route.path}`" for route in ROUTES)
+
+
+def test_the_drawn_tree_is_the_real_one():
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    tree = re.search(r"```text\narauto/\n(.*?)```", text, re.DOTALL)
+    assert tree, "docs/architecture.md draws the tree in a text block that starts with arauto/"
+    drawn, path = set(), []
+    for line in tree[1].splitlines():
+        name, _, words = line.strip().partition("  ")
+        depth = (len(line) - len(line.lstrip())) // 4
+        path[depth - 1 :] = [name.rstrip("/")]
+        drawn.add("/".join(path) + ("/" if name.endswith("/") else ""))
+        assert words.strip(), f"{name} has no words"
+        assert len(words.split()) <= 12, f"{name}: a few words only"
+    listed = subprocess.run(  # noqa: S603
+        ["git", "ls-files", "-co", "--exclude-standard", "arauto"],  # noqa: S607
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    files = {Path(name).relative_to("arauto") for name in listed if (ROOT / name).exists()}
+    real = {str(file) for file in files if file.suffix == ".py" and file.name != "__init__.py"}
+    real |= {f"{file.parent}/" for file in files if str(file.parent) != "."}
+    real = {name for name in real if "/" not in name.rstrip("/") or name.endswith(".py")} | {
+        name for name in drawn if name in real
+    }
+    assert {name for name in drawn if name.endswith((".py", "/"))} == real
+
+
+def test_the_version_is_the_changelogs_first():
+    first = re.search(r"^## \[?([0-9.]+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert first
+    assert first[1] == arauto.__version__
+    assert f'version = "{first[1]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_the_face_of_the_library_is_pinned():
+    assert arauto.__all__ == [
+        "Arauto",
+        "ArautoError",
+        "Brief",
+        "Campaign",
+        "CampaignPlan",
+        "Copy",
+        "Decision",
+        "Settings",
+        "__version__",
+        "load_settings",
+        "open",
+    ]
+
+
+def test_the_two_readmes_have_the_same_parts():
+    counts = []
+    for name in ("README.md", "README.pt-BR.md"):
+        text = (ROOT / name).read_text("utf-8")
+        counts.append((len(re.findall(r"^#", text, re.MULTILINE)), len(FENCE.findall(text))))
+    assert counts[0] == counts[1]
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def blocks():
+    for page in PAGES:
+        for place, fence in enumerate(FENCE.finditer(page.read_text("utf-8")), 1):
+            yield page, place, fence["info"].strip(), fence["code"]
+
+
+def test_every_block_says_what_it_is():
+    """A block is run (python, sh), or is data or a picture; there is no way to opt a command out."""
+    allowed = {"python", "sh", "make", "text", "json", "yaml", "toml", "html", "js", "sql"}
+    assert {info for _, _, info, _ in blocks()} <= allowed
+
+
+def test_blocks_of_make_name_real_targets():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for page, _, info, code in blocks():
+        if info == "make":
+            for line in code.splitlines():
+                command = line.partition("#")[0].split()
+                assert command[0] == "make", page
+                assert re.search(rf"^{re.escape(command[1])}:", makefile, re.MULTILINE), f"{page.name}: {line}"
+
+
+RUN = [page for page in PAGES if any(p == page and info in ("python", "sh") for p, _, info, _ in blocks())]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_pages_blocks_run_in_order(page, tmp_path, free_port):
+    """All the blocks of a page run in one folder, in order, as a reader would type them."""
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "ARAUTO_PORT": str(free_port),
+        "LANG": "C.UTF-8",
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+    try:
+        for owner, place, info, code in blocks():
+            if owner != page or info not in ("python", "sh"):
+                continue
+            command = [sys.executable, "-c", code] if info == "python" else ["bash", "-euo", "pipefail", "-c", code]
+            done = subprocess.run(  # noqa: S603
+                command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300, check=False
+            )
+            assert done.returncode == 0, f"block {place} of {page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+    finally:
+        subprocess.run(  # noqa: S603
+            [Path(sys.executable).parent / "arauto", "down"], cwd=tmp_path, env=environ, capture_output=True, check=False
+        )
