@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import cycle
+from typing import cast
 
 import msgspec
 import uvloop
@@ -64,8 +65,7 @@ class _Connection(asyncio.Protocol):
         self._due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._owner.free(self)
 
     def send(self, request: bytes, due: float) -> None:

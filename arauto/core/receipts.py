@@ -48,6 +48,8 @@ class ReceiptBook:
         if len(secret) < 32:
             raise ValueError("a receipt secret has at least 32 bytes")
         self._secret = secret[:64]
+        # Keyed once; each MAC starts from a copy.
+        self._keyed = hashlib.blake2b(digest_size=_MAC_BYTES, key=self._secret, person=b"arauto-receipt")
 
     def __repr__(self) -> str:
         return "ReceiptBook(***)"
@@ -95,7 +97,9 @@ class ReceiptBook:
         return Receipt(UUID(bytes=decision), campaign, variant, propensity, policy, segment, tag)
 
     def _mac(self, facts: bytes) -> bytes:
-        return hashlib.blake2b(facts, digest_size=_MAC_BYTES, key=self._secret, person=b"arauto-receipt").digest()
+        mac = self._keyed.copy()
+        mac.update(facts)
+        return mac.digest()
 
     def visitor_tag(self, visitor: UUID) -> bytes:
         """Eight bytes that tie a receipt to its visitor and say nothing of who it is."""

@@ -14,8 +14,7 @@ from arauto.core.brief import Brief, Language, check_brief
 from arauto.core.door import from_data
 from arauto.core.errors import BriefError
 from arauto.core.i18n import LANGUAGES
-from arauto.creative.understand import find_fields, understand
-from arauto.creative.words import guess_language
+from arauto.creative.understand import find_fields, language_of, understand
 
 MAX_BYTES = 64 * 1024
 _FILE_ENDS = (".yaml", ".yml", ".json", ".txt", ".md")
@@ -57,7 +56,7 @@ def read_brief(data: Mapping[str, Any]) -> Brief:
     fields = dict(data)
     prompt = fields.get("prompt")
     if isinstance(prompt, str) and prompt.strip():
-        given: Language = fields["language"] if fields.get("language") in LANGUAGES else guess_language(prompt)
+        given: Language = fields["language"] if fields.get("language") in LANGUAGES else language_of(prompt)
         fields = {**find_fields(prompt, given), **fields}
     if not fields.get("product"):
         raise BriefError("is missing", field="product", mend="add `product:`, the name of what is being advertised")

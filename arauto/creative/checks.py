@@ -207,19 +207,27 @@ def _without_ages(text: str, brief: Brief) -> str:
 
 def _check_names(case: _Case) -> Iterable[Finding]:
     for field, text in case.said.items():
-        for name in _names(text):
+        for name in [] if _headline_style(case.texts[field]) else _names(text):
             if not {fold(name), fold(name).rstrip("s")} & case.ground.names:
                 yield rules()["FACT-NAME"].finding(field, found=name)
 
 
 def _names(text: str) -> list[str]:
-    """Words with a capital inside a sentence. A short line in which most words have one is only set that way."""
+    """Words with a capital inside a sentence."""
+    inside = _inside(text)
+    return [word for word in inside if word[0].isupper() and word != "I" and not word.startswith(("I'", "I’"))]
+
+
+def _headline_style(text: str) -> bool:
+    """Whether this is a short line in which most words have a capital: it is only set that way."""
+    long = [word for word in _inside(text) if len(word) > 3]
+    return len(text) < 70 and len(long) > 1 and sum(word[0].isupper() for word in long) > len(long) / 2
+
+
+def _inside(text: str) -> list[str]:
+    """The words that do not begin a sentence."""
     pieces = re.findall(r"[^\W_][\w'’-]*|[.!?:…–—\"“”]", text)
-    inside = [word for before, word in itertools.pairwise(pieces) if word[0].isalpha() and before not in '.!?:…–—"“”']
-    capital = [word for word in inside if word[0].isupper() and not word.startswith(("I'", "I’")) and word != "I"]
-    long = [word for word in inside if len(word) > 3]
-    headline = len(pieces) < 12 and len(long) > 1 and sum(word[0].isupper() for word in long) > len(long) / 2
-    return [] if headline else capital
+    return [word for before, word in itertools.pairwise(pieces) if word[0].isalpha() and before not in '.!?:…–—"“”']
 
 
 def _check_phrases(case: _Case) -> Iterable[Finding]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from arauto.core import i18n
 from arauto.core.brief import Brief, Language, Message
-from arauto.creative.words import fold, listed
+from arauto.creative.words import FUNCTION_WORDS, fold, listed
 
 _NUMBER = re.compile(
     r"(?P<sign>R\$|US\$|\$|€|£)?\s?(?P<digits>\d(?:[\d.,]*\d)?)(?P<percent>\s?(?:%|por\s*cento|percent\b))?",
@@ -159,9 +159,12 @@ def quantities(text: str, language: Language, *, spelled: bool = True) -> list[Q
 
 def _beside(text: str, start: int, end: int) -> frozenset[str]:
     """The nearest words before and after, plural or not: what the number counts."""
-    before = [token for token in _TOKEN.findall(fold(text[:start])) if len(token) > 2][-2:]
-    after = [token for token in _TOKEN.findall(fold(text[end:])) if len(token) > 2][:2]
+    before, after = _telling(text[:start])[-2:], _telling(text[end:])[:2]
     return frozenset(token.rstrip("s") for token in (*before, *after))
+
+
+def _telling(text: str) -> list[str]:
+    return [token for token in _TOKEN.findall(fold(text)) if len(token) > 2 and token not in FUNCTION_WORDS]
 
 
 def _value(digits: str, language: Language) -> str:

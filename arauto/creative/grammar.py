@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from arauto.core.brief import Language
 
-AD_MONEY = r"(R\$|US\$|\$|€|£)\s?(\d[\d.,]*\d|\d)"
+AD_MONEY = r"(R\$|US\$|(?<!\w)\$|€|£)\s?(\d[\d.,]*\d|\d)"
 PROPER_NAME = r"[\"“]?((?:[A-ZÀ-Ý0-9][\w&'’.-]*)(?:\s+(?:[A-ZÀ-Ý0-9][\w&'’-]*|&))*)"
 AGES = (
     r"(\d{1,3})(?:\s*(?:anos|years(?:\s+old)?))?\s*(?:a|e|até|and|to|-|–)\s*(\d{1,3})"

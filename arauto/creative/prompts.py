@@ -90,7 +90,7 @@ def guided_schema(ask: Ask) -> dict[str, Any]:
     """:data:`SCHEMA` with a pattern for each text, for an engine that decodes under a grammar.
 
     A small model writes better when its first words are given: an opening of the angle, with the article that agrees
-    with the product. The patterns leave room past every limit, so that no text is cut to fit.
+    with the product. The patterns end just past the limits of :mod:`checks`, so that a text that was cut is refused.
     """
     brief, words = ask.brief, prompt_words(ask.brief.language)
     angle, phrase = _angle(ask), r'[^"\\{}.!?:]'
@@ -98,8 +98,8 @@ def guided_schema(ask: Ask) -> dict[str, Any]:
     free = r'[^"\\]' if _slots(ask.message) else r'[^"\\{}]'
     patterns = {
         "title": _agreeing(angle["title"], brief).replace("~", phrase) or f"{phrase}{{8,60}}[?]?",
-        "description": _agreeing(angle["text"], brief) + free + r"{20,220}\.",
-        "image_suggestion": f"({words['pictures']}) {phrase}{{20,220}}",
+        "description": _agreeing(angle["text"], brief) + free + r"{20,170}\.",
+        "image_suggestion": f"({words['pictures']}) {phrase}{{20,250}}",
     }
     return {**SCHEMA, "properties": {name: {"type": "string", "pattern": f"^{patterns[name]}$"} for name in patterns}}
 
@@ -125,9 +125,9 @@ def _escape(text: str) -> str:
 
 
 def _examples(words: Mapping[str, Any], message: Message) -> list[dict[str, str]]:
-    """Three examples. One shows how slots are used, but only when there are slots: otherwise they would be copied."""
+    """Two examples, for each costs seconds of reading; one shows slots only when there are some, or they are copied."""
     plain: list[dict[str, str]] = words["examples"]
-    return [*plain[:2], words["facts"][0]] if _slots(message) else plain
+    return [plain[0], words["facts"][0]] if _slots(message) else plain
 
 
 def _slots(message: Message) -> list[str]:

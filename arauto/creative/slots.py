@@ -25,6 +25,7 @@ from arauto.core.door import from_data
 from arauto.creative.checks import check_copy, has_errors, too_similar
 from arauto.creative.message import compose_message
 from arauto.creative.portuguese import Noun, forms_of, noun_of
+from arauto.creative.rules import rules
 from arauto.creative.types import Ask, Draft, Finding, Refusal, WriteResult
 from arauto.creative.words import fold, folded_words, listed
 
@@ -48,6 +49,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     text: Annotated[str, Meta(min_length=1)]
     plain_title: str = ""
     plain_text: str = ""
+    short_title: str = ""
 
 
 class Scenes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,6 +120,8 @@ def slot_copies(brief: Brief, message: Message, seed: int) -> Iterator[tuple[Row
     pictures = _pictures(brief, scenes, facts, shuffle)
     for place, row in enumerate(_interleave(usable)):
         title = _fill(row.title, facts) or _fill(row.plain_title, facts)
+        if row.short_title and len(title) > rules()["LEN-TITLE"].limit:
+            title = _fill(row.short_title, facts)
         text = _fill(row.text, facts) or _fill(row.plain_text, facts)
         if title and text:
             yield row, Copy(title=title, description=text, image_suggestion=pictures[place % len(pictures)])

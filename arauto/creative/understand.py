@@ -34,7 +34,7 @@ def understand(text: str, language: Language | None = None) -> Brief:
     prompt = _checked(text)
     if not prompt:
         raise BriefError("is empty", field="prompt", mend="say what is being advertised, for whom and why")
-    fields = find_fields(prompt, language or guess_language(prompt))
+    fields = find_fields(prompt, language or language_of(prompt))
     if "product" not in fields:
         raise BriefError(
             "no product can be found in the words",
@@ -63,6 +63,13 @@ def find_fields(text: str, language: Language) -> dict[str, Any]:
         found["brand"] = {"name": brand[1].strip(" .")[:80]}
     found.update(_labelled(prompt, grammar))
     return {"prompt": prompt, "language": language, **{name: value for name, value in found.items() if value}}
+
+
+def language_of(text: str) -> Language:
+    """The language of free words; of two labels, when there is no sentence to tell it by."""
+    labels = {line.partition(":")[0].strip(" -*•").lower() for line in text.splitlines() if ":" in line}
+    english = len(labels & GRAMMARS["en"].labels.keys()) > len(labels & GRAMMARS["pt-BR"].labels.keys())
+    return guess_language(text, "en" if english else "pt-BR")
 
 
 def _checked(text: str) -> str:

@@ -36,10 +36,17 @@ _MARKS: dict[str, frozenset[str]] = {
 }
 _ONLY_ES = _MARKS["es"] - _MARKS["pt-BR"] - {"es", "sin", "al"}
 
+FUNCTION_WORDS = frozenset(
+    unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
+    for marks in _MARKS.values()
+    for word in marks
+)
+"""The same, without accents: words that say nothing by themselves."""
+
 EUROPEAN_PORTUGUESE = listed(
-    "telemóvel telemóveis ecrã ecrãs utilizador utilizadores autocarro comboio pequeno-almoço rapariga descarregar facto"
-    " contacto contactos connosco monitorização monitorizar monitoriza equipa equipas registo aceder telefónico económico"
-    " electrónico actual direcção secção"
+    "telemóvel telemóveis ecrã ecrãs utilizador utilizadores autocarro comboio pequeno-almoço rapariga descarregar"
+    " facto contacto contactos connosco monitorização monitorizar monitoriza equipa equipas registo aceder telefónico"
+    " económico electrónico actual direcção secção"
 )
 """Words that a Brazilian reader takes for another country's Portuguese."""
 

@@ -36,7 +36,8 @@ _HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
-    "referrer-policy": "no-referrer",
+    # Not "no-referrer": a form would then come from the origin "null".
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
 

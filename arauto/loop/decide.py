@@ -8,6 +8,7 @@ one visitor is an id, a signature and three joined pieces of ready JSON.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
@@ -25,7 +26,8 @@ from arauto.loop.answers import DecideAnswer
 
 BLOCK = 1024
 """Arms drawn at a time."""
-_RANDOM = 10 * 512
+_RANDOM = 16 * 512
+_HALVES = struct.Struct(">QQ")
 _NIL = UUID(int=0)
 _SEGMENT: Mapping[str | None, int] = {None: 0, **{name: place for place, name in enumerate(SEGMENTS)}}
 
@@ -230,10 +232,10 @@ class Decider:
         used = self._used
         if used == len(self._random):
             self._random, used = os.urandom(_RANDOM), 0
-        random = int.from_bytes(self._random[used : used + 10], "big")
-        self._used = used + 10
-        high = (self._now_ms() & 0xFFFFFFFFFFFF) << 16 | 0x7000 | random >> 68
-        return (high << 64 | 0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF).to_bytes(16, "big")
+        high, low = _HALVES.unpack_from(self._random, used)
+        self._used = used + 16
+        stamp = (self._now_ms() & 0xFFFFFFFFFFFF) << 16
+        return _HALVES.pack(stamp | 0x7000 | high & 0xFFF, 0x8000000000000000 | low & 0x3FFFFFFFFFFFFFFF)
 
     def _absent(self, query: DecideQuery) -> Exception:
         if query.key not in self._keys:

@@ -28,6 +28,8 @@ SWEEP_S = 10.0
 """How often everything is looked through once more, should a notice have been missed."""
 LOOK_AGAIN_S = 0.25
 """The least time between two looks into the database for a key or campaign that is not in memory."""
+LOOK_S = 2.0
+"""How long such a look may take."""
 RECORD_MS = 10_000
 """The least time between two entries of a campaign's history of weights."""
 
@@ -59,6 +61,8 @@ class Runtime:
         self._recorded: dict[int, int] = {}
         self._echoes: set[int] = set()
         self._looked = 0.0
+        # One at a time, so that whoever comes second sees what the first has taken over.
+        self._reading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -147,22 +151,24 @@ class Runtime:
 
     async def reload(self, campaign_id: int) -> None:
         """Take over a change of the campaign, its variants or its site."""
-        try:
-            campaign = await self.store.catalogue.campaign(campaign_id)
-        except NotFoundError:
-            self._campaigns.pop(campaign_id, None)
-            self.decider.drop(campaign_id)
-            return
-        if campaign.site_id not in self._sites:
-            await self._load_sites()
-        await self._take(campaign)
+        async with self._reading:
+            try:
+                campaign = await self.store.catalogue.campaign(campaign_id)
+            except NotFoundError:
+                self._campaigns.pop(campaign_id, None)
+                self.decider.drop(campaign_id)
+                return
+            if campaign.site_id not in self._sites:
+                await self._load_sites()
+            await self._take(campaign)
 
     async def sync(self, *, all_over: bool = False) -> None:
         """Read sites and campaigns, and take over those that changed, or ``all_over`` every one that is live."""
-        await self._load_sites()
-        for campaign in await self.store.catalogue.campaigns():
-            if all_over or self._campaigns.get(campaign.id) != campaign:
-                await self._take(campaign)
+        async with self._reading:
+            await self._load_sites()
+            for campaign in await self.store.catalogue.campaigns():
+                if all_over or self._campaigns.get(campaign.id) != campaign:
+                    await self._take(campaign)
 
     async def _load_sites(self) -> None:
         sites = await self.store.catalogue.sites()
@@ -268,8 +274,9 @@ class Runtime:
             return
         self._looked = now
         try:
-            await self.sync()
-        except StoreError:
+            async with asyncio.timeout(LOOK_S):
+                await self.sync()
+        except (StoreError, TimeoutError):
             log.warning("the database is away; decisions go on from memory")
 
     async def _learn(self, campaign_id: int) -> bool:

@@ -42,6 +42,7 @@ JSON: Headers = [
     ("vary", "Origin"),
 ]
 Reply = tuple[int, Headers, bytes]
+Hot = Callable[[RsgiScope, RsgiProtocol, RsgiHeaders, str | None], Awaitable[Reply]]
 
 log = logging.getLogger(__name__)
 _query = msgspec.json.Decoder(DecideQuery)
@@ -56,22 +57,23 @@ class Front:
         self._limiter = limiter
         self._addresses = addresses
         self._meters = meters
-        self._hot: dict[str, Callable[[RsgiScope, RsgiProtocol, RsgiHeaders, str | None], Awaitable[Reply]]] = {
-            "/v1/decide": self._decide,
-            "/v1/events": self._events,
+        self._hot: dict[str, tuple[Hot, str]] = {
+            "/v1/decide": (self._decide, "POST /v1/decide"),
+            "/v1/events": (self._events, "POST /v1/events"),
         }
 
     async def __call__(self, scope: RsgiScope, protocol: RsgiProtocol) -> None:
-        path = scope.path
-        hot = self._hot.get(path)
-        if hot is None:
+        found = self._hot.get(scope.path)
+        if found is None:
             await self._rest(scope, protocol)
             return
+        hot, label = found
         began = perf_counter()
         headers = scope.headers
         origin = headers.get("origin")
         try:
-            self._limiter.take(self._addresses.of(scope.client, headers.get("x-forwarded-for")))
+            if self._limiter.on:
+                self._limiter.take(self._addresses.of(scope.client, headers.get("x-forwarded-for")))
             if scope.method == "POST":
                 status, head, body = await hot(scope, protocol, headers, _foreign(origin, headers))
             else:
@@ -79,12 +81,12 @@ class Front:
         except ArautoError as error:
             status, head, body = problem_reply(error)
         except Exception as error:
-            log.critical("%s failed: %s", path, where(error))
+            log.critical("%s failed: %s", label, where(error))
             status, head, body = 500, JSON, msgspec.json.encode(UNEXPECTED)
         if origin is not None and (status < 400 or self._runtime.knows_origin(origin)):
             head = [*head, ("access-control-allow-origin", origin)]
         protocol.response_bytes(status, head, body)
-        self._meters.record(f"POST {path}", status, perf_counter() - began)
+        self._meters.record(label, status, perf_counter() - began)
 
     async def _decide(
         self, scope: RsgiScope, protocol: RsgiProtocol, headers: RsgiHeaders, origin: str | None

@@ -24,6 +24,7 @@ class Limiter:
     """
 
     def __init__(self, per_minute: int, *, now: Callable[[], float] = time.monotonic, most: int = MOST) -> None:
+        self.on = per_minute > 0
         self._now = now
         self._most = most
         self._step = WINDOW_S / per_minute if per_minute else 0.0
@@ -39,7 +40,7 @@ class Limiter:
         Raises:
             RateLimitError: it has used up its allowance.
         """
-        if not self._step:
+        if not self.on:
             return
         now = self._now()
         full = max(self._full.get(address, 0.0), now) + self._step
@@ -74,8 +75,10 @@ class Addresses:
 
     def of(self, peer: str, forwarded: str | None) -> str:
         """``peer`` is ``host:port``; ``forwarded`` the ``X-Forwarded-For`` header, whose last part the proxy wrote."""
+        if not self._networks:
+            return _customer_at(peer)
         address = _host(peer)
-        if not self._networks or not self._trusts(address):
+        if not self._trusts(address):
             return _customer(address)
         for part in reversed((forwarded or "").split(",")):
             reported = _host(part.strip())
@@ -100,6 +103,11 @@ def _host(text: str) -> str:
         return text[1:].partition("]")[0]
     head, _, port = text.rpartition(":")
     return head if head and ":" not in head and port.isdigit() else text
+
+
+@lru_cache(maxsize=4096)
+def _customer_at(peer: str) -> str:
+    return _customer(_host(peer))
 
 
 @lru_cache(maxsize=4096)

@@ -48,7 +48,7 @@ def _schemas(routes: Sequence[Route]) -> tuple[Schemas, dict[str, Any]]:
     """The schema of every type the table names, and the components they refer to."""
     kinds: list[Any] = [Problem, AllRefused, Brief]
     for route in routes:
-        kinds += [kind for kind in (route.body, route.query, *route.params.values()) if kind is not None]
+        kinds += [kind for kind in (route.body, *route.params.values()) if kind is not None]
         kinds += [kind for kind in route.answers.values() if kind is not None]
     found, components = msgspec.json.schema_components(kinds, ref_template=REF)
     for schema in _objects([found, components]):

@@ -1,13 +1,13 @@
 """Pure preparation of an append: rows become lines of the statement, and what repeats inside a batch is told apart.
 
-The statement wants each event id, and each thing that a decision tells once, at most once. So the first of each goes;
-its twins wait for what becomes of it.
+The statement wants each event id, and each thing that a decision tells once, at most once. So the first of each goes,
+and what repeats it waits for what becomes of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -102,9 +102,13 @@ class Entry(msgspec.Struct, gc=False):
     tomb: str | None
 
 
+Word: TypeAlias = tuple[UUID, int, str | None]
+"""What a decision tells once: the decision, and the ``bit`` or the ``key``."""
+
+
 class Choice(msgspec.Struct):
-    """What goes in one statement: ``now``, with ``folds`` by decision; ``twins`` with the entry each repeats; and what
-    must wait."""
+    """What goes in one statement: ``now``, with ``folds`` by decision. ``twins`` say the same as the entry beside them,
+    and share its fate; ``later`` must wait until that of the others is known."""
 
     now: list[Entry]
     folds: dict[UUID, Fold]
@@ -167,36 +171,48 @@ def tie(entry: Entry, facts: Facts) -> None:
 
 
 def choose(entries: Sequence[Entry]) -> Choice:
-    """Sort out the twins of a batch, and fold the rest by decision."""
+    """Sort out a batch, so that the statement may take it as a set: what follows of it is as if one came after the other."""
     choice = Choice([], {}, [], [])
-    ids: dict[UUID, Entry] = {}
-    words: dict[tuple[UUID, int | str], Entry] = {}
+    now: dict[Word, Entry] = {}
+    ids: set[UUID] = set()
+    waiting: set[Word | UUID] = set()
     for entry in entries:
         line, facts = entry.line, entry.facts
-        word = (facts.decision_id, line.bit or line.key or "") if facts is not None else None
-        first = ids.get(line.id) or (words.get(word) if word is not None and word[1] else None)
-        if first is not None:
-            choice.twins.append((entry, first))
+        word = (facts.decision_id, line.bit, line.key) if facts is not None and (line.bit or line.key) else None
+        if line.id in waiting or (word is not None and word in waiting):
+            wait = True
+        elif word is not None and word in now:
+            choice.twins.append((entry, now[word]))
             continue
-        if facts is not None and word is not None:
-            fold = choice.folds.get(facts.decision_id)
-            if fold is None:
-                fold = choice.folds[facts.decision_id] = Fold(
-                    facts.decision_id,
-                    facts.decided_ms,
-                    facts.campaign_id,
-                    facts.variant_id,
-                    facts.propensity,
-                    facts.policy_version,
-                    facts.segment,
-                )
-            if not _add(fold, entry):
-                choice.later.append(entry)
-                continue
-            words[word] = entry
-        ids[line.id] = entry
+        else:
+            wait = line.id in ids or (facts is not None and not _add(_fold(choice.folds, facts), entry))
+        if wait:
+            choice.later.append(entry)
+            waiting.add(line.id)
+            if word is not None:
+                waiting.add(word)
+            continue
+        ids.add(line.id)
+        if word is not None:
+            now[word] = entry
         choice.now.append(entry)
     return choice
+
+
+def _fold(folds: dict[UUID, Fold], facts: Facts) -> Fold:
+    """The fold of a decision, begun if need be."""
+    fold = folds.get(facts.decision_id)
+    if fold is None:
+        fold = folds[facts.decision_id] = Fold(
+            facts.decision_id,
+            facts.decided_ms,
+            facts.campaign_id,
+            facts.variant_id,
+            facts.propensity,
+            facts.policy_version,
+            facts.segment,
+        )
+    return fold
 
 
 def _add(fold: Fold, entry: Entry) -> bool:

@@ -48,6 +48,13 @@ class _Outcome:
         self.status[n] = "refused"
         self.problems[n] = problem
 
+    def repeat(self, n: int, first: int) -> None:
+        """Row ``n`` says what row ``first`` said."""
+        if self.status[first] == "refused":
+            self.refuse(n, self.problems[first])
+        else:
+            self.status[n] = "duplicate"
+
 
 class EventLog:
     """Appends events over a connection of its own, one transaction at a time.
@@ -131,7 +138,9 @@ class EventLog:
                 await self._write(entries[:middle], outcome)
                 entries = entries[middle:]
             else:
-                entries = sorted(choice.later + _settle(choice.twins, outcome), key=lambda entry: entry.line.n)
+                for twin, first in choice.twins:
+                    outcome.repeat(twin.line.n, first.line.n)
+                entries = choice.later
 
     async def _append(self, choice: Choice, outcome: _Outcome) -> None:
         folds = sorted(choice.folds.values(), key=lambda fold: fold.d.int)
@@ -148,7 +157,7 @@ class EventLog:
             outcome.refuse(n, "its decision has told of as many orders or items as it may")
 
     async def _without_clashes(self, entries: list[Entry], outcome: _Outcome) -> list[Entry]:
-        """The entries whose ids the log does not have, of visitors that were not erased; the fate of the others is set."""
+        """The entries whose ids the log does not have, of visitors not erased. The fate of the others is set."""
         ids = [entry.line.id for entry in entries]
         tombs = [entry.tomb for entry in entries if entry.tomb is not None]
         rows = await self._run(b"SELECT event_id FROM events WHERE event_id = ANY($1)", lambda: [ids])
@@ -214,20 +223,6 @@ class EventLog:
             except StoreError as failure:
                 _log.warning("other processes were not told of new totals: %s", failure)
             await asyncio.sleep(_NEWS_SECONDS)
-
-
-def _settle(twins: list[tuple[Entry, Entry]], outcome: _Outcome) -> list[Entry]:
-    """What becomes of the entries that repeat another: those that do not share its fate are returned."""
-    left: list[Entry] = []
-    for entry, first in twins:
-        n, fate = entry.line.n, outcome.status[first.line.n]
-        if fate != "refused":
-            outcome.status[n] = "duplicate"
-        elif (entry.line.d, entry.line.key) == (first.line.d, first.line.key):
-            outcome.refuse(n, outcome.problems[first.line.n])
-        else:
-            left.append(entry)
-    return left
 
 
 def _parts(entries: list[Entry]) -> list[list[Entry]]:

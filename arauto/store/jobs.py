@@ -18,13 +18,15 @@ from procrastinate.job_context import JobContext as QueueContext
 from psycopg.rows import DictRow
 
 from arauto.core.clock import Clock
-from arauto.core.errors import ArautoError, NotFoundError
+from arauto.core.errors import ArautoError, NotFoundError, StoreError
 from arauto.store.database import Database
 from arauto.store.records import JobState, JobStatus
 
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 """A worker that was silent for so long is dead, and its jobs are free."""
+MAX_ATTEMPTS = 5
+"""A job that was interrupted so often fails: it may be what brings its process down."""
 STOP_SECONDS = 5.0
 """How long a stopping worker lets its jobs finish, before it puts them back into the queue."""
 
@@ -70,11 +72,14 @@ Run = Callable[[JobContext, dict[str, Any]], Awaitable[None]]
 
 
 class _PutBack(retry.BaseRetryStrategy):
-    """A job that its stopping worker cut short goes back into the queue; one that failed does not."""
+    """A job cut short by its stopping worker, or by an outage of the store, goes back into the queue; no other does."""
 
-    def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> retry.RetryDecision | None:  # noqa: ARG002
-        cut = isinstance(exception, asyncio.CancelledError | exceptions.JobAborted)
-        return retry.RetryDecision() if cut else None
+    def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> retry.RetryDecision | None:
+        if isinstance(exception, asyncio.CancelledError | exceptions.JobAborted):
+            return retry.RetryDecision()
+        if isinstance(exception, StoreError) and job.attempts + 1 < MAX_ATTEMPTS:
+            return retry.RetryDecision(retry_in={"seconds": 2})
+        return None
 
 
 class Jobs:
@@ -103,7 +108,10 @@ class Jobs:
     async def defer(self, name: str, args: Mapping[str, Any]) -> int:
         """Put a job into the queue. ``args`` is plain data; it must name no visitor, for finished jobs are kept."""
         await self._open()
-        return await self._app.configure_task(name).defer_async(args=dict(args))
+        try:
+            return await self._app.configure_task(name).defer_async(args=dict(args))
+        except exceptions.ConnectorException as failure:
+            raise StoreError(f"the job was not put into the queue: {failure}", mend="try again") from failure
 
     async def get(self, job_id: int) -> JobStatus:
         """Raises :class:`NotFoundError`."""
@@ -162,16 +170,23 @@ class Jobs:
         try:
             stalled = await self._app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
             for job in stalled:
-                _log.warning("job %s (%s) was interrupted and starts again", job.id, job.task_name)
-                await self._app.job_manager.retry_job(job)
+                await self._free(job)
         except (exceptions.ConnectorException, psycopg.Error, ArautoError) as failure:
             _log.warning("interrupted jobs were not looked for: %s", failure)
+
+    async def _free(self, job: jobs.Job) -> None:
+        if job.id is None or job.attempts + 1 < MAX_ATTEMPTS:
+            _log.warning("job %s (%s) was interrupted and starts again", job.id, job.task_name)
+            await self._app.job_manager.retry_job(job)
+            return
+        record = JobContext(self._database, self._clock, await self.get(job.id))
+        await record.write(error=f"was interrupted {MAX_ATTEMPTS} times")
+        await self._app.job_manager.finish_job(job, jobs.Status.FAILED, delete_job=False)
 
     async def _open(self) -> None:
         await self._app.open_async(pool=self._database.pool)
 
 
 def _status(row: DictRow) -> JobStatus:
-    return JobStatus(
-        **{**{k: v for k, v in row.items() if k != "status"}, "state": _STATES.get(row["status"], "failed")}
-    )
+    state = _STATES.get(row.pop("status"), "failed")
+    return JobStatus(state=state, **row)

@@ -86,8 +86,8 @@ class Privacy:
             await connection.execute("LOCK TABLE exposures IN SHARE ROW EXCLUSIVE MODE")
             counts = await self._remove(connection, visitor)
             await connection.execute(
-                "INSERT INTO audit_log (at_ms, actor, action, target, detail)"
-                " VALUES (%s, %s, 'visitor.erase', %s, jsonb_build_object('exposures', %s::bigint, 'events', %s::bigint))",
+                "INSERT INTO audit_log (at_ms, actor, action, target, detail) VALUES"
+                " (%s, %s, 'visitor.erase', %s, jsonb_build_object('exposures', %s::bigint, 'events', %s::bigint))",
                 [self._clock.now_ms(), actor, f"tomb:{tomb}", counts["exposures"], counts["events"]],
             )
             found = await connection.execute("SELECT id FROM erasures WHERE tomb = %s", [tomb])
@@ -99,7 +99,8 @@ class Privacy:
         cursor = await connection.execute(_ERASE, {"visitor": visitor, "shard": ERASER})
         arms = {row["decision_id"]: (row["campaign_id"], row["variant_id"]) for row in await cursor.fetchall()}
         cursor = await connection.execute(
-            "DELETE FROM events WHERE visitor_id = %s OR decision_id = ANY(%s) RETURNING decision_id, metric::text, reading",
+            "DELETE FROM events WHERE visitor_id = %s OR decision_id = ANY(%s)"
+            " RETURNING decision_id, metric::text, reading",
             [visitor, list(arms)],
         )
         events = await cursor.fetchall()

@@ -1,9 +1,15 @@
 import asyncio
+import itertools
 from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 from playwright.async_api import async_playwright
+from psycopg.conninfo import make_conninfo
 
+from arauto.core.settings import Secret, Settings
+from arauto.server import running
+from tests.browser.shop import Shop
 from tests.browser.stub import Stub
 from tools.browser import ARGUMENTS, find_browser
 
@@ -31,6 +37,7 @@ def visit(browser):
     @asynccontextmanager
     async def open_page(url, *, gpc=False, wait=True, **options):
         context = await browser.new_context(**options)
+        context.set_default_timeout(20_000)
         if gpc:
             await context.set_extra_http_headers({"Sec-GPC": "1"})
             await context.add_init_script(
@@ -48,6 +55,31 @@ def visit(browser):
         assert not errors
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def stage(postgres, template, tmp_path_factory):
+    """A running server and its settings."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE browser TEMPLATE {template} STRATEGY FILE_COPY")
+    url = Secret(make_conninfo(postgres, dbname="browser"))
+    settings = Settings(home=tmp_path_factory.mktemp("browser"), database_url=url, port=0, rate_limit=0)
+    with running(settings) as server:
+        yield server, settings
+
+
+@pytest.fixture(scope="session")
+def names():
+    """A new name for each site and its campaign."""
+    return (f"shop-{number}" for number in itertools.count())
+
+
+@pytest.fixture
+async def shop(stage, names):
+    with Stub() as pages:
+        opened = Shop(*stage, pages, next(names))
+        yield await opened.open()
+        await opened.close()
 
 
 async def until(check, *, seconds=20):

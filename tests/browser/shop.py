@@ -1,11 +1,12 @@
 """A real server process, a shop's page that uses the snippet, and the questions that tests put to the store."""
 
 import asyncio
+import time
 
 import httpx
-import msgspec
 import psycopg
 
+from arauto.core.ids import uuid7
 from arauto.core.settings import Settings
 from tests.browser.stub import Stub
 
@@ -54,6 +55,20 @@ class Shop:
             slot if body is None else body, more, path=path, script=f"{self.url}/arauto.js", key=None
         )
 
+    async def visits(self, number, *, clicks=0, load=None):
+        """So many visits told over HTTP, the first ``clicks`` of them with a click."""
+        events = []
+        for place in range(number):
+            asked = {"key": self.key, "campaign": self.name, "device": "mobile" if place % 3 else "desktop"}
+            receipt = (await self.ask("POST", "/v1/decide", **asked))["receipt"]
+            kinds = [{"type": "impression"}, *([{"type": "click"}] if place < clicks else [])]
+            if load:
+                kinds.append({"type": "web_vital", "metric": "load", "reading": load + place})
+            now = time.time_ns() // 1_000_000
+            events += [{**kind, "id": str(uuid7()), "at": now, "receipt": receipt} for kind in kinds]
+        for begin in range(0, len(events), 100):
+            await self.ask("POST", "/v1/events", key=self.key, events=events[begin : begin + 100])
+
     async def report(self):
         return await self.ask("GET", f"/v1/campaigns/{self.campaign}/report")
 
@@ -62,7 +77,7 @@ class Shop:
 
         def fetch():
             with psycopg.connect(self._dsn) as connection:
-                return connection.execute(query, values).fetchall()
+                return connection.execute(query, values or None).fetchall()
 
         return await asyncio.to_thread(fetch)
 
@@ -83,8 +98,3 @@ class Shop:
         return "\n".join(
             [row for (table,) in tables for (row,) in await self.rows(f"SELECT t::text FROM {table} AS t")]
         )
-
-
-def at_home(settings, home):
-    """``settings`` for a server process of its own."""
-    return msgspec.structs.replace(settings, home=home, port=0, rate_limit=0)

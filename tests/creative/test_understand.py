@@ -119,8 +119,8 @@ def test_the_other_fields():
 
 def test_labelled_lines():
     brief = understand(
-        "Product: hand cream\nFocus: soft skin\nFeatures: light texture, gentle scent and a small tube\nTone: calm\nBrand: Lily\n"
-        "Image: a garden at dawn\nAudience: gardeners aged 40 to 60."
+        "Product: hand cream\nFocus: soft skin\nFeatures: light texture, gentle scent and a small tube\nTone: calm\n"
+        "Brand: Lily\nImage: a garden at dawn\nAudience: gardeners aged 40 to 60."
     )
     assert brief.benefits == ("light texture", "gentle scent", "a small tube")
     assert (brief.focus, brief.tone, brief.audience) == ("soft skin", "calm", "gardeners")

@@ -187,7 +187,7 @@ async def test_pages_forbid_scripts_of_others_and_frames(inside):
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
         assert headers["cache-control"] == "no-store"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 async def test_the_demo_page_shows_the_campaign_that_went_live_last(web, runtime):

@@ -1,5 +1,11 @@
 """The client of replay and simulation: problems come back as the errors they were, acknowledgements are waited for."""
 
+import asyncio
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
 import httpx
 import msgspec
 import pytest
@@ -7,10 +13,20 @@ from starlette.responses import Response
 
 from arauto.core.brief import Brief
 from arauto.core.campaign import CampaignPlan, Copy
-from arauto.core.errors import ArautoError, AuthError, ConflictError, NotFoundError, Problem, RateLimitError, StoreError
-from arauto.core.events import Impression
+from arauto.core.errors import (
+    ArautoError,
+    AuthError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    Problem,
+    RateLimitError,
+    StoreError,
+)
+from arauto.core.events import Custom, Impression
 from arauto.core.ids import uuid7
 from arauto.loop import remote as remote_module
+from arauto.loop.answers import EventsAnswer
 from arauto.loop.remote import NoAnswerError, Remote
 from tests.loop.stub import TOKEN, Stub
 
@@ -138,3 +154,89 @@ async def test_refusals_are_not_sent_again():
     async with answering(httpx.Response(422, content=body), httpx.ConnectError("asked again")) as remote:
         with pytest.raises(ArautoError, match="forged"):
             await remote.send([Impression(id=uuid7(), at=0)])
+
+
+class Page(BaseHTTPRequestHandler):
+    """A server over the network: answers with what it was asked, and closes when told to."""
+
+    protocol_version = "HTTP/1.1"
+    seen: ClassVar[list[tuple[str, int]]] = []
+
+    def do_GET(self):
+        self.answer(b"[]")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert self.headers["Content-Type"] == "application/json"
+        if b"hurry" in body:
+            self.answer(msgspec.json.encode(Problem(code="rate_limited", field="", problem="x", mend="")), 429)
+        else:
+            self.answer(msgspec.json.encode(EventsAnswer(stored=len(self.seen), duplicates=0, refused=[])))
+            self.close_connection = b"leave" in body
+
+    def answer(self, body, status=200):
+        self.seen.append((self.path, self.client_address[1]))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After", "soon")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def page():
+    Page.seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/base/"
+        server.shutdown()
+        thread.join()
+
+
+def rated(name="x"):
+    return [Custom(id=uuid7(), at=0, name=name)]
+
+
+async def test_over_the_network_one_connection_is_kept(page):
+    async with Remote(page, key="k") as remote:
+        assert [(await remote.send(rated())).stored for _ in range(3)] == [0, 1, 2]
+        assert await remote.sites() == []
+    assert [path for path, _ in Page.seen] == ["/base/v1/events"] * 3 + ["/base/v1/sites"]
+    assert len({port for _, port in Page.seen}) == 1
+
+
+async def test_over_the_network_many_at_once(page):
+    async with Remote(page, key="k") as remote:
+        answers = await asyncio.gather(*(remote.send(rated()) for _ in range(40)))
+    assert len(answers) == len(Page.seen) == 40
+
+
+async def test_a_connection_that_the_server_closed_is_made_anew(page):
+    async with Remote(page, key="k") as remote:
+        await remote.send(rated("leave"))
+        await remote.send(rated())
+    assert len(Page.seen) == 2
+    assert len({port for _, port in Page.seen}) == 2
+
+
+async def test_problems_over_the_network(page):
+    async with Remote(page, key="k") as remote:
+        with pytest.raises(RateLimitError) as error:
+            await remote.send(rated("hurry"))
+    assert error.value.retry_after == 1
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        async with Remote(f"http://127.0.0.1:{unused.getsockname()[1]}", key="k") as remote:
+            with pytest.raises(NoAnswerError, match="arauto up"):
+                await remote.decide("x")
+
+
+@pytest.mark.parametrize("url", ["localhost:8800", "", "ftp://x", "http://", "http://x:port", "http://[x"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(InputError) as error:
+        Remote(url, key="k")
+    assert error.value.field == "url"

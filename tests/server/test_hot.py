@@ -164,7 +164,7 @@ async def test_forged_altered_expired_and_foreign_receipts_are_not_counted(world
     good = (await world.decide())["receipt"]
     forged = "A" * 84
     altered = good[:40] + ("A" if good[40] != "A" else "B") + good[41:]
-    answer = await world.send(*[world.event("impression", one) for one in (foreign, forged, altered, good[:-4], "")])
+    answer = await world.send(*[world.event("impression", one) for one in (foreign, forged, altered, good[:-4], "x")])
     assert answer.status == 422
     assert {problem.code for problem in answer.json(AllRefused).refused} == {"bad_receipt"}
     world.clock.advance(15 * 86_400_000)

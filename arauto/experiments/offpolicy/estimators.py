@@ -29,10 +29,14 @@ Floats = NDArray[np.float64]
 
 
 class Terms(NamedTuple):
-    """The value is Σnum/Σden."""
+    """The value is Σnum/Σden. ``spread`` is the variance of ``num`` that the reward model expects of each row.
+
+    Rewards are rare: a log whose heaviest rows happened to earn nothing looks surer than it is.
+    """
 
     num: Floats
     den: Floats
+    spread: Floats
 
     @property
     def value(self) -> float:
@@ -41,18 +45,18 @@ class Terms(NamedTuple):
 
 def dm(log: Log, q: Floats) -> Terms:
     """The direct method: what the reward model says."""
-    return Terms((log.target * q).sum(axis=1), np.ones(log.arms.size))
+    return Terms((log.target * q).sum(axis=1), np.ones(log.arms.size), np.zeros(log.arms.size))
 
 
 def ips(log: Log) -> Terms:
     """Inverse propensity scoring: unbiased, and wild when weights are."""
-    return Terms(log.weights * log.rewards, np.ones(log.arms.size))
+    return Terms(log.weights * log.rewards, np.ones(log.arms.size), np.zeros(log.arms.size))
 
 
 def snips(log: Log) -> Terms:
     """Self-normalised: divided by the weights' sum instead of n."""
     w = log.weights
-    return Terms(w * log.rewards, w)
+    return Terms(w * log.rewards, w, np.zeros(w.size))
 
 
 def dros(log: Log, q: Floats, shrinkage: float) -> Terms:
@@ -87,7 +91,15 @@ def mrdr(log: Log, rng: np.random.Generator) -> Terms:
     return dr(log, cross_fit(log, rng, w * w * (1.0 - log.propensities) + 1e-6))
 
 
+def reward_variance(log: Log, q: Floats) -> Floats:
+    """Of each row's reward under the model: q(1 − q) for binary rewards, else the residuals' mean square."""
+    shown = q[np.arange(log.arms.size), log.arms]
+    if np.all((log.rewards == 0.0) | (log.rewards == 1.0)):
+        return np.asarray(shown * (1.0 - shown))
+    return np.full(shown.size, np.mean((log.rewards - shown) ** 2))
+
+
 def _corrected(log: Log, q: Floats, weights: Floats) -> Terms:
-    rows = np.arange(log.arms.size)
-    residual = log.rewards - q[rows, log.arms]
-    return Terms((log.target * q).sum(axis=1) + weights * residual, np.ones(rows.size))
+    residual = log.rewards - q[np.arange(log.arms.size), log.arms]
+    value = (log.target * q).sum(axis=1) + weights * residual
+    return Terms(value, np.ones(residual.size), weights**2 * reward_variance(log, q))

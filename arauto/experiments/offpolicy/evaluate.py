@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ MOST_UNSUPPORTED = 0.05
 MOST_CARRIED = 0.2
 """Above this share of all weight on one visitor, or mass without support, or below the effective size: no answer."""
 
-_SHRINKAGES = (0.0, 0.1, 1.0, 10.0, 100.0, 1000.0, math.inf)
+SHRINKAGES = (0.0, 0.1, 1.0, 10.0, 100.0, 1000.0, math.inf)
 _RESAMPLES = 1000
 
 
@@ -46,18 +47,17 @@ def evaluate(log: Log, rng: np.random.Generator, *, level: float = LEVEL) -> Off
     The point is of the DRos family, whose λ runs from the direct method (least variance) to doubly robust (least bias):
     the member with the least estimated mean squared error (as Su et al. 2020 tune λ, with bias measured against doubly
     robust as in MAGIC: Thomas & Brunskill 2016). The interval is doubly robust's, by cluster bootstrap over visitors,
-    stretched to hold the point: it does not trust the reward model.
+    never narrower than its standard error allows, stretched to hold the point: it does not trust the reward model.
     """
     q = cross_fit(log, rng)
-    family = [dros(log, q, shrinkage) for shrinkage in _SHRINKAGES]
-    place = choose(family, log)
+    shrinkage = choose(log, q)
     named = {
         "dm": dm(log, q),
         "ips": ips(log),
         "snips": snips(log),
         "dr": dr(log, q),
         "sndr": sndr(log, q),
-        "dros": family[place],
+        "dros": dros(log, q, shrinkage),
         "switch": switch(log, q, _threshold(log)),
         "mrdr": mrdr(log, rng),
     }
@@ -69,12 +69,13 @@ def evaluate(log: Log, rng: np.random.Generator, *, level: float = LEVEL) -> Off
     }
     support = overlap(log)
     reason = abstention(support)
-    value = family[place].value
-    low, high = estimates["dr"][1]
+    value = estimates["dros"][0]
+    centre, (low, high) = estimates["dr"]
+    reach = NormalDist().inv_cdf(1.0 - tail) * standard_error(named["dr"], log)
     return OffPolicyEstimate(
         value=None if reason else value,
-        interval=None if reason else Interval(min(low, value), max(high, value)),
-        chosen=f"dros λ={_SHRINKAGES[place]:g}",
+        interval=None if reason else Interval(min(low, centre - reach, value), max(high, centre + reach, value)),
+        chosen=f"dros λ={shrinkage:g}",
         abstains=reason,
         overlap=support,
         baseline=float(log.rewards.mean()),
@@ -97,29 +98,32 @@ def abstention(support: Overlap) -> str:
     return ""
 
 
-def choose(family: list[Terms], log: Log) -> int:
-    """The place of the member with the least estimated mean squared error; the last one is doubly robust.
+def choose(log: Log, q: Floats) -> float:
+    """The λ of the DRos family with the least estimated mean squared error; ∞ is doubly robust.
 
     Bias² is the squared distance from doubly robust, less what chance alone makes of that distance.
     """
-    anchor = family[-1]
+    anchor = dr(log, q)
     errors = []
-    for terms in family:
-        apart = Terms(terms.num - anchor.num, anchor.den)
+    for shrinkage in SHRINKAGES:
+        terms = dros(log, q, shrinkage)
+        # The distance is a sum over the same rows, so its error is much less than the two errors together.
+        gap = np.sqrt(anchor.spread) - np.sqrt(terms.spread)
+        apart = Terms(anchor.num - terms.num, anchor.den, gap**2)
         bias2 = max(0.0, apart.value**2 - standard_error(apart, log) ** 2)
         errors.append(bias2 + standard_error(terms, log) ** 2)
-    return int(np.argmin(errors))
+    return SHRINKAGES[int(np.argmin(errors))]
 
 
 def standard_error(terms: Terms, log: Log) -> float:
-    """The linearised standard error, rows of a visitor together."""
+    """The linearised standard error, rows of a visitor together: as realised or as expected, whichever is greater."""
     residual = np.bincount(log.clusters, weights=terms.num - terms.value * terms.den)
-    return float(np.sqrt((residual**2).sum()) / terms.den.sum())
+    return float(np.sqrt(max((residual**2).sum(), terms.spread.sum())) / terms.den.sum())
 
 
 def bootstrap(terms: list[Terms], log: Log, rng: np.random.Generator, resamples: int = _RESAMPLES) -> Floats:
     """(resamples, estimators): each value on visitors drawn with replacement."""
-    columns = [np.bincount(log.clusters, weights=side) for one in terms for side in one]
+    columns = [np.bincount(log.clusters, weights=side) for one in terms for side in (one.num, one.den)]
     sums = np.stack(columns, axis=1)
     visitors = sums.shape[0]
     drawn = np.empty((resamples, sums.shape[1]))

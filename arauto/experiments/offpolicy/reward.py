@@ -28,7 +28,7 @@ def cross_fit(log: Log, rng: np.random.Generator, sample_weights: Floats | None 
     binary = bool(np.all((log.rewards == 0.0) | (log.rewards == 1.0)))
     weights = np.ones(log.arms.size) if sample_weights is None else sample_weights / max(sample_weights.mean(), 1e-300)
     scaled = _standardise(log.context)
-    fits = {ridge: _predict_folds(log, scaled, fold, weights, ridge, binary) for ridge in RIDGES}
+    fits = _predict_folds(log, scaled, fold, weights, binary)
     rows = np.arange(log.arms.size)
 
     def loss(q: Floats) -> float:
@@ -38,25 +38,26 @@ def cross_fit(log: Log, rng: np.random.Generator, sample_weights: Floats | None 
             return float(-(weights * np.where(log.rewards > 0.0, np.log(p), np.log1p(-p))).sum())
         return float((weights * (log.rewards - p) ** 2).sum())
 
-    return min(fits.values(), key=loss)
+    return min(fits, key=loss)
 
 
-def _predict_folds(log: Log, context: Floats, fold: Ints, weights: Floats, ridge: float, binary: bool) -> Floats:
+def _predict_folds(log: Log, context: Floats, fold: Ints, weights: Floats, binary: bool) -> list[Floats]:
+    """Held-out predictions, (n, K), for each penalty, from the strongest down: each starts where the last ended."""
     n, arms = log.target.shape
-    q = np.empty((n, arms))
+    d = context.shape[1]
+    fits = [np.empty((n, arms)) for _ in RIDGES]
     for held in range(FOLDS):
         test = fold == held
-        train = ~test
-        if not train.any():
-            train = test
+        train = ~test if not test.all() else test
         design = _design(log.arms[train], context[train], arms)
-        beta = _ridge(design, log.rewards[train], weights[train], ridge, binary)
-        d = context.shape[1]
-        eta = beta[0] + beta[1 : 1 + arms] + (context[test] @ beta[1 + arms : 1 + arms + d])[:, None]
-        if beta.size > 1 + arms + d:
-            eta = eta + context[test] @ beta[1 + arms + d :].reshape(arms, d).T
-        q[test] = 1.0 / (1.0 + np.exp(-eta)) if binary else eta
-    return q
+        beta = np.zeros(design.shape[1])
+        for q, ridge in zip(fits, sorted(RIDGES, reverse=True), strict=True):
+            beta = _ridge(design, log.rewards[train], weights[train], ridge, binary, beta)
+            eta = beta[0] + beta[1 : 1 + arms] + (context[test] @ beta[1 + arms : 1 + arms + d])[:, None]
+            if beta.size > 1 + arms + d:
+                eta = eta + context[test] @ beta[1 + arms + d :].reshape(arms, d).T
+            q[test] = 1.0 / (1.0 + np.exp(-eta)) if binary else eta
+    return fits
 
 
 def _design(shown: Ints, context: Floats, arms: int) -> Floats:
@@ -68,28 +69,35 @@ def _design(shown: Ints, context: Floats, arms: int) -> Floats:
     return np.hstack(parts)
 
 
-def _ridge(design: Floats, y: Floats, weights: Floats, ridge: float, binary: bool) -> Floats:
-    """Penalised least squares, or logistic regression by Newton's method with step halving; no penalty on the first."""
-    penalty = np.full(design.shape[1], ridge if not binary else ridge * 0.25)
-    penalty[0] = 1e-6
+def _ridge(design: Floats, y: Floats, weights: Floats, ridge: float, binary: bool, start: Floats) -> Floats:
+    """Ridge, or ridge logistic regression by damped Newton steps from ``start``; the first column is not penalised."""
+    mean = float(np.average(y, weights=weights))
     if not binary:
-        spread = max(float(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights)), 1e-12)
-        gram = (design * weights[:, None]).T @ design + np.diag(penalty * min(spread, 1.0))
+        penalty = _penalty(design.shape[1], ridge)
+        gram = (design * weights[:, None]).T @ design + np.diag(penalty)
         return np.asarray(np.linalg.solve(gram, design.T @ (weights * y)))
-    base = np.clip(np.average(y, weights=weights), 1e-6, 1.0 - 1e-6)
+    base = min(max(mean, 1e-6), 1.0 - 1e-6)
     # A penalty of ``ridge`` rows at the base rate, whose information a row is p(1 − p).
-    penalty[1:] *= 4.0 * base * (1.0 - base)
-    beta = np.zeros(design.shape[1])
-    beta[0] = np.log(base / (1.0 - base))
+    penalty = _penalty(design.shape[1], ridge * base * (1.0 - base))
+    beta = start.copy()
+    if not beta.any():
+        beta[0] = np.log(base / (1.0 - base))
     for _ in range(_STEPS):
         p = 1.0 / (1.0 + np.exp(-np.clip(design @ beta, -30.0, 30.0)))
         gradient = design.T @ (weights * (y - p)) - penalty * beta
         information = (design * (weights * p * (1.0 - p))[:, None]).T @ design + np.diag(penalty)
         step = np.linalg.solve(information, gradient)
-        beta += step / max(1.0, float(np.abs(step).max()) / 2.0)
-        if float(np.abs(step).max()) < 1e-6:
+        longest = float(np.abs(step).max())
+        beta += step / max(1.0, longest / 2.0)
+        if longest < 1e-4:
             break
     return beta
+
+
+def _penalty(columns: int, ridge: float) -> Floats:
+    penalty = np.full(columns, ridge)
+    penalty[0] = 1e-6
+    return penalty
 
 
 def _standardise(context: Floats) -> Floats:
