@@ -1,6 +1,8 @@
 """Undocumented means red, and the documents run."""
 
+import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +70,7 @@ def test_the_drawn_tree_is_the_real_one():
         path[depth - 1 :] = [name.rstrip("/")]
         drawn.add("/".join(path) + ("/" if name.endswith("/") else ""))
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "arauto"],  # noqa: S607
+        ["git", "ls-files", "-co", "--exclude-standard", "arauto"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     files = [Path(name).relative_to("arauto") for name in listed if (ROOT / name).exists()]
@@ -137,6 +139,13 @@ def test_blocks_of_make_name_real_targets():
                 assert re.search(rf"^{re.escape(command[1])}:", makefile, re.MULTILINE), f"{page.name}: {line}"
 
 
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 RUN = [page for page in PAGES if any(p == page and info in ("python", "sh") for p, _, info, _ in blocks())]
 
 
@@ -149,7 +158,10 @@ def test_a_pages_blocks_run_in_order(page, tmp_path, free_port):
         "ARAUTO_PORT": str(free_port),
         "LANG": "C.UTF-8",
         "XDG_RUNTIME_DIR": str(tmp_path),
+        # coverage of subprocesses, when it is measured
+        **{name: value for name, value in os.environ.items() if name.startswith("COV")},
     }
+    tmp_path.chmod(0o755)
     try:
         for owner, place, info, code in blocks():
             if owner != page or info not in ("python", "sh"):
@@ -160,6 +172,5 @@ def test_a_pages_blocks_run_in_order(page, tmp_path, free_port):
             )
             assert done.returncode == 0, f"block {place} of {page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
     finally:
-        subprocess.run(
-            [Path(sys.executable).parent / "arauto", "down"], cwd=tmp_path, env=environ, capture_output=True, check=False
-        )
+        down = [Path(sys.executable).parent / "arauto", "down"]
+        subprocess.run(down, cwd=tmp_path, env=environ, capture_output=True, check=False)

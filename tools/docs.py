@@ -58,6 +58,7 @@ async def draw(server: Running, executable: Path) -> None:
                 await page.goto(f"{server.url}/dashboard/campaigns/{campaign.id}")
                 await _take(page, f"dashboard-{name}.{language}", full=True)
                 if name == "light":
+                    await page.set_viewport_size({"width": DESKTOP["width"], "height": 300})
                     await page.goto(f"{server.url}/dashboard")
                     await _take(page, f"campaigns.{language}")
                 await page.context.close()

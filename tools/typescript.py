@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGE = "typescript@5.9.3"
+PACKAGE = "typescript@7.0.2"
 OPTIONS = ("--noEmit", "--allowJs", "--checkJs", "--strict", "--target", "es2022", "--module", "esnext")
 LIBRARIES = ("--lib", "es2022,dom,dom.iterable")
 

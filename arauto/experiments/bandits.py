@@ -18,12 +18,13 @@ from arauto.core.errors import InputError
 
 Floats = NDArray[np.float64]
 
-_REACH = np.linspace(-5.0, 5.0, 15)
+_REACH = np.concatenate([np.linspace(-5.0, 5.0, 15), [6.0, 7.5, 9.5, 12.0]])
 """Where, in posterior standard deviations, each arm puts its points of the common grid."""
+_BELOW = 24
 _BLOCK = 64
-_EARLY = 64
-"""For so many updates the propensities are renewed after each; then after every 32."""
-_LATER = 32
+_GROWTH = 16
+_MOST_STALE = 128
+"""Propensities are renewed when the outcomes have grown by a sixteenth, and at least after so many."""
 
 
 class Posterior(NamedTuple):
@@ -59,8 +60,9 @@ def best_probabilities(posterior: Posterior) -> Floats:
     spread = np.sqrt(mean * (1.0 - mean) / (total + 1.0))
     points = (mean[:, None] + spread[:, None] * _REACH).ravel()
     least = float((mean - 5.0 * spread).max())
-    points = np.clip(np.append(points[points >= least], [least, 0.0, 1.0]), 1e-9, 1.0 - 1e-9)
-    grid = np.sort(points)
+    # The best arm lies above ``least``: below it only each arm's mass is needed.
+    below_least = np.linspace(0.0, max(least, 0.0), _BELOW)
+    grid = np.sort(np.clip(np.concatenate([points[points >= least], below_least]), 1e-9, 1.0 - 1e-9))
     step = np.diff(grid)
     log_density = (a[:, None] - 1.0) * np.log(grid) + (b[:, None] - 1.0) * np.log1p(-grid)
     density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
@@ -131,7 +133,9 @@ def effective_trials(ages: ArrayLike, delays: ArrayLike) -> float:
 class BernoulliBandit:
     """Thompson sampling over K arms, one event at a time or in batches; outcomes may come late and in any order.
 
-    ``prior`` may be a warm start (:meth:`arauto.experiments.warm.Trust.prior`).
+    ``prior`` may be a warm start (:meth:`arauto.experiments.warm.Trust.prior`). ``sharpness`` counts all evidence,
+    the prior's too, that often: less exploration, for tests that end long before the arms are told apart (posterior
+    reshaping, Chapelle & Li 2011, who found it better than the plain posterior on click logs); 3 suits a warm start.
     ``discount`` < 1 forgets: each update multiplies all earlier counts by it, for rates that drift (discounted Thompson
     sampling, Raj & Kalyani 2017). ``best_arm`` plays top-two instead.
     """
@@ -142,16 +146,18 @@ class BernoulliBandit:
         *,
         floor: float = 0.0,
         prior: Prior = pooled_prior,
+        sharpness: float = 2.0,
         discount: float = 1.0,
         best_arm: bool = False,
         seed: int = 0,
     ) -> None:
-        if arms < 1 or not 0.5 <= discount <= 1.0:
-            raise InputError(f"are {arms} with discount {discount}", field="arms", mend="give ≥ 1 arms, discount ≤ 1")
+        if arms < 1 or not 0.5 <= discount <= 1.0 or not 0.0 < sharpness <= 100.0:
+            raise InputError("cannot be used", field="arms", mend="give arms ≥ 1, 0.5 ≤ discount ≤ 1, sharpness > 0")
         self.successes = [0.0] * arms
         self.trials = [0.0] * arms
         self._floor = floor
         self._prior = prior
+        self._sharpness = sharpness
         self._log_discount = math.log(discount)
         self._best_arm = best_arm
         self._rng = np.random.default_rng(seed)
@@ -178,14 +184,15 @@ class BernoulliBandit:
         self.trials[arm] += trials * self._weight
         self._updates += 1
         self._stale += 1
-        if self._stale >= (1 if self._updates <= _EARLY else _LATER):
+        if self._stale * _GROWTH >= self._updates or self._stale >= _MOST_STALE:
             self.refresh()
 
     def posterior(self) -> Posterior:
         """The arms' posteriors now."""
         s, n = np.array(self.successes) / self._weight, np.array(self.trials) / self._weight
         prior = self._prior(s, n)
-        return Posterior(prior.alpha + s, prior.beta + np.maximum(n - s, 0.0))
+        c = self._sharpness
+        return Posterior(c * (prior.alpha + s), c * (prior.beta + np.maximum(n - s, 0.0)))
 
     def refresh(self) -> None:
         """Renew the propensities and draw the next arms from them."""

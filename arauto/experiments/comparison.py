@@ -101,7 +101,7 @@ def pair_terms(
     return np.stack(columns, axis=-1)
 
 
-def score(sums: Floats, null: ArrayLike = 0.0, scale: Scale = "relative") -> tuple[Floats, Floats]:
+def lift_score(sums: Floats, null: ArrayLike = 0.0, scale: Scale = "relative") -> tuple[Floats, Floats]:
     """(S, V) of the null "the lift (or the difference) is ``null``", in units that make λ a relative effect.
 
     Sums are (..., 2, 12); ``null`` broadcasts against the leading axes. Where nothing varies yet both are 0.
@@ -123,7 +123,7 @@ def score(sums: Floats, null: ArrayLike = 0.0, scale: Scale = "relative") -> tup
     return s / unit, np.maximum(realised, expected) / unit**2
 
 
-def evidence(
+def lift_evidence(
     sums: Floats, null: ArrayLike = 0.0, *, scale: Scale = "relative", side: Side = "two", prior: Prior | None = None
 ) -> Floats:
     """The logarithmic e-value against ``null``; ``greater`` bets on more than it, ``less`` on less.
@@ -131,11 +131,11 @@ def evidence(
     It ever reaches log(1/α) with probability at most α if the null is true, so any rule of stopping is allowed. The
     null of a one-sided bet is "``null`` or less" (``greater``) or "``null`` or more" (``less``).
     """
-    s, v = score(sums, null, scale)
+    s, v = lift_score(sums, null, scale)
     return log_evidence(s, v, prior or Prior(), side)
 
 
-def estimate(sums: Floats, scale: Scale = "relative") -> Floats:
+def lift_estimate(sums: Floats, scale: Scale = "relative") -> Floats:
     """The lift (or difference) whose score is zero; NaN without control outcomes (or visitors)."""
     control, treated = sums[..., 0, :], sums[..., 1, :]
     weight = control[..., _DEN] + treated[..., _DEN]
@@ -148,7 +148,9 @@ def estimate(sums: Floats, scale: Scale = "relative") -> Floats:
         return np.asarray(np.where(below > 0.0, above / below - 1.0, np.nan))
 
 
-def interval(sums: Floats, *, scale: Scale = "relative", level: float = LEVEL, prior: Prior | None = None) -> Interval:
+def lift_interval(
+    sums: Floats, *, scale: Scale = "relative", level: float = LEVEL, prior: Prior | None = None
+) -> Interval:
     """The confidence sequence: every lift (or difference) that the evidence has not refuted, ends included.
 
     ``sums`` is (2, 12). The ends of a lift are −1 and ∞ while unbounded, those of a difference −∞ and ∞.
@@ -156,7 +158,7 @@ def interval(sums: Floats, *, scale: Scale = "relative", level: float = LEVEL, p
     if not 0.0 < level < 1.0:
         raise InputError(f"is {level}", field="level", mend="give a confidence between 0 and 1, such as 0.95")
     limit = -math.log1p(-level)
-    centre = float(estimate(sums, scale))
+    centre = float(lift_estimate(sums, scale))
     if scale == "relative":
         inner = [math.log1p(centre)] if math.isfinite(centre) and centre > -1.0 else []
         grid = np.sort(np.append(np.linspace(-_FAR, _FAR, 2 * _CELLS + 1), inner))
@@ -164,8 +166,8 @@ def interval(sums: Floats, *, scale: Scale = "relative", level: float = LEVEL, p
         return Interval(-1.0 if low is None else math.expm1(low), math.inf if high is None else math.expm1(high))
     if not math.isfinite(centre):
         return Interval(-math.inf, math.inf)
-    _, clock = score(sums, centre, "absolute")
-    slope = abs(float(score(sums, centre + 1.0, "absolute")[0])) or 1.0
+    _, clock = lift_score(sums, centre, "absolute")
+    slope = abs(float(lift_score(sums, centre + 1.0, "absolute")[0])) or 1.0
     away = np.geomspace(1e-2, 1e4, _CELLS) * max(math.sqrt(float(clock)) / slope, 1e-12 * max(1.0, abs(centre)))
     grid = np.concatenate([centre - away[::-1], [centre], centre + away])
     low, high = _accepted(sums, grid, limit, scale, prior)
@@ -176,15 +178,15 @@ def compare(sums: Floats, *, level: float = LEVEL, prior: Prior | None = None) -
     """Everything that may be said of two arms, from the sum of their :func:`pair_terms`, (2, 12)."""
     if sums.shape != (2, WIDTH):
         raise InputError(f"has the shape {sums.shape}", field="sums", mend="add the terms up over the blocks")
-    found = float(evidence(sums, prior=prior))
+    found = float(lift_evidence(sums, prior=prior))
     first, second = (float(arm[_NUM] / arm[_DEN]) if arm[_DEN] else math.nan for arm in sums)
     return Comparison(
         visitors=(int(sums[0, _N]), int(sums[1, _N])),
         means=(first, second),
-        lift=float(estimate(sums)),
-        lift_interval=interval(sums, level=level, prior=prior),
-        difference=float(estimate(sums, "absolute")),
-        difference_interval=interval(sums, scale="absolute", level=level, prior=prior),
+        lift=float(lift_estimate(sums)),
+        lift_interval=lift_interval(sums, level=level, prior=prior),
+        difference=float(lift_estimate(sums, "absolute")),
+        difference_interval=lift_interval(sums, scale="absolute", level=level, prior=prior),
         evidence=found,
         p=p_value(found),
     )
@@ -214,11 +216,11 @@ def _accepted(
 
     def refuted(point: float) -> bool:
         return bool(
-            evidence(sums, math.expm1(point) if scale == "relative" else point, scale=scale, prior=prior) >= limit
+            lift_evidence(sums, math.expm1(point) if scale == "relative" else point, scale=scale, prior=prior) >= limit
         )
 
     nulls = np.expm1(grid) if scale == "relative" else grid
-    passing = np.flatnonzero(evidence(sums, nulls, scale=scale, prior=prior) < limit)
+    passing = np.flatnonzero(lift_evidence(sums, nulls, scale=scale, prior=prior) < limit)
     if not passing.size:
         return None, None
     first, last = int(passing[0]), int(passing[-1])

@@ -12,7 +12,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from arauto.core.errors import InputError
-from arauto.experiments.comparison import estimate, evidence, interval
+from arauto.experiments.comparison import lift_estimate, lift_evidence, lift_interval
 from arauto.experiments.intervals import rate_sequence
 from arauto.experiments.mixture import Prior
 from arauto.experiments.sequences import UNBOUNDED, compare_quantiles, quantile_evidence
@@ -105,8 +105,8 @@ def read_guardrail(rail: Guardrail, measured: Measured, tolerance: float, *, bou
 
 def _read_mean(rail: Guardrail, sums: Floats, tolerance: float, bounds: bool) -> Reading:
     harm, safety = _weigh(rail, sums, tolerance)
-    low, high = interval(sums) if bounds else UNBOUNDED
-    change = float(estimate(sums))
+    low, high = lift_interval(sums) if bounds else UNBOUNDED
+    change = float(lift_estimate(sums))
     return Reading(
         name=rail.name,
         harm=harm,
@@ -179,8 +179,8 @@ def _read_ceiling(rail: Guardrail, measured: Measured, tolerance: float) -> Read
 def _weigh(rail: Guardrail, sums: Floats, tolerance: float) -> tuple[float, float]:
     sign, other = _signs(rail)
     null = max(sign * tolerance, -0.95)
-    harm = evidence(sums, side=rail.bad, prior=Prior(expected=rail.expected))
-    safety = evidence(sums, null, side=other, prior=Prior(expected=abs(null)))
+    harm = lift_evidence(sums, side=rail.bad, prior=Prior(expected=rail.expected))
+    safety = lift_evidence(sums, null, side=other, prior=Prior(expected=abs(null)))
     return min(float(harm), CERTAIN), min(float(safety), CERTAIN)
 
 

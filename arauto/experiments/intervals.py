@@ -10,7 +10,7 @@ are chosen by what was seen before (a bandit) does them no harm.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -64,18 +64,11 @@ def rate_sequence(k: int, n: int, level: float = LEVEL) -> Interval:
     if n == 0:
         return Interval(0.0, 1.0)
     mixture = _log_beta(_PRIOR + k, _PRIOR + n - k) - _log_beta(_PRIOR, _PRIOR)
-    limit = -math.log1p(-level)
-
-    def excess(p: float) -> float:
-        # k·ln p is 0 at k = 0 for every p, ln 0 included.
-        hits = k * math.log(p) if k else 0.0
-        misses = (n - k) * math.log1p(-p) if n > k else 0.0
-        return mixture - hits - misses - limit
-
-    # ``excess`` is convex with its least value, below 0, at k/n: one root on each side.
-    rate = k / n
-    low = 0.0 if k == 0 else _root(excess, outside=0.0, inside=rate)
-    high = 1.0 if k == n else _root(excess, outside=1.0, inside=rate)
+    excess = mixture + math.log1p(-level)
+    # ln M_n − ln(1/α) is excess − k·θ + n·ln(1 + e^θ) for θ = logit p. Where its straight part alone is zero, it is not
+    # negative: there each search begins, outside of the interval.
+    low = 0.0 if k == 0 else _logistic(_root(excess, k, n, excess / k))
+    high = 1.0 if k == n else _logistic(_root(excess, k, n, -excess / (n - k)))
     return Interval(low, high)
 
 
@@ -153,19 +146,31 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def _root(excess: Callable[[float], float], *, outside: float, inside: float) -> float:
-    """The point between ``outside`` (where ``excess`` > 0) and ``inside`` (where it is ≤ 0), by halving.
+def _root(excess: float, k: int, n: int, theta: float) -> float:
+    """The zero of excess − k·θ + n·ln(1 + e^θ) by Newton's method from ``theta``, where it is not negative.
 
-    Ends when no double lies between the two, on the outer side: rounding never narrows an interval.
+    The function is convex, so Newton's method comes ever nearer and does not overshoot: rounding apart, the answer
+    never lies inside the interval.
     """
     while True:
-        middle = (outside + inside) / 2.0
-        if middle in (outside, inside):
-            return outside
-        if excess(middle) > 0.0:
-            outside = middle
+        # Both branches are the same function; each keeps its digits where the other loses them.
+        if theta <= 0.0:
+            gap = excess - k * theta + n * math.log1p(math.exp(theta))
+            slope = n * _logistic(theta) - k
         else:
-            inside = middle
+            gap = excess + (n - k) * theta + n * math.log1p(math.exp(-theta))
+            slope = (n - k) - n * _logistic(-theta)
+        if gap <= 0.0 or abs(gap) <= 1e-12 * abs(slope) * max(1.0, abs(theta)):
+            return theta
+        theta -= gap / slope
+
+
+def _logistic(theta: float) -> float:
+    """1/(1 + e^−θ), without overflow on either side."""
+    if theta >= 0.0:
+        return 1.0 / (1.0 + math.exp(-theta))
+    small = math.exp(theta)
+    return small / (1.0 + small)
 
 
 def _rank_bounds(n: int, q: float, level: float) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 A state and what was measured give the next move; a state and a move give the next state. Nothing here knows the time or
 a disk, so the same evidence always gives the same move, and a release is the fold of its audit log: a crash between
-deciding and writing costs one look, never a step (:func:`apply` refuses to count a move twice).
+deciding and writing costs one look, never a step (:func:`apply_move` refuses to count a move twice).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def read_guardrails(
     )
 
 
-def decide(plan: ReleasePlan, state: ReleaseState, readings: Sequence[Reading], exposures: int) -> Move:
+def next_move(plan: ReleasePlan, state: ReleaseState, readings: Sequence[Reading], exposures: int) -> Move:
     """The next move. ``exposures`` are those of the change since the release began."""
     if state.status in ("rolled_back", "done"):
         return _move(plan, state, "stay", "over", exposures, readings)
@@ -120,7 +120,9 @@ def decide(plan: ReleasePlan, state: ReleaseState, readings: Sequence[Reading], 
     return _move(plan, state, "finish" if last else "advance", "cleared", exposures, readings, unsure.name, safe)
 
 
-def manual(plan: ReleasePlan, state: ReleaseState, action: Literal["hold", "resume", "rollback"], actor: str) -> Move:
+def manual_move(
+    plan: ReleasePlan, state: ReleaseState, action: Literal["hold", "resume", "rollback"], actor: str
+) -> Move:
     """A person's move. A finished release may still be rolled back.
 
     Raises:
@@ -136,7 +138,7 @@ def manual(plan: ReleasePlan, state: ReleaseState, action: Literal["hold", "resu
     return msgspec.structs.replace(_move(plan, state, action, "asked", 0, ()), actor=actor)
 
 
-def apply(state: ReleaseState, move: Move) -> ReleaseState:
+def apply_move(state: ReleaseState, move: Move) -> ReleaseState:
     """The state after a move. A move already counted changes nothing, however often it comes.
 
     Raises:
@@ -157,11 +159,11 @@ def apply(state: ReleaseState, move: Move) -> ReleaseState:
     return ReleaseState(status=status[move.action], step=state.step + 1 if onward else state.step, version=move.version)
 
 
-def replay(moves: Iterable[Move]) -> ReleaseState:
+def state_after(moves: Iterable[Move]) -> ReleaseState:
     """The state that an audit log ends in."""
     state = ReleaseState()
     for move in moves:
-        state = apply(state, move)
+        state = apply_move(state, move)
     return state
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arauto.core.errors import InputError
-from arauto.experiments.comparison import evidence, pair_terms
+from arauto.experiments.comparison import lift_evidence, pair_terms
 from arauto.experiments.intervals import LEVEL, Interval
 from arauto.experiments.mixture import Prior, Side, p_value
 
@@ -107,7 +107,7 @@ def compare_quantiles(
     limit = -math.log1p(-level)
 
     def weigh(shift: int) -> float:
-        return float(evidence(_above(share, histogram, q, shift), prior=prior))
+        return float(lift_evidence(_above(share, histogram, q, shift), prior=prior))
 
     first, second = (_quantile(arm, q) for arm in arms)
     centre = min(range(second - first - 2, second - first + 3), key=weigh)
@@ -130,7 +130,7 @@ def quantile_evidence(
 
     0, no evidence, while an arm has no readings. ``side`` is the bet: ``greater`` on slower still, ``less`` on faster.
     """
-    return float(evidence(_above(share, np.asarray(counts, np.float64), q, tolerance), side=side, prior=prior))
+    return float(lift_evidence(_above(share, np.asarray(counts, np.float64), q, tolerance), side=side, prior=prior))
 
 
 def _above(share: ArrayLike, histogram: Floats, q: float, shift: int) -> Floats:

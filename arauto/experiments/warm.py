@@ -27,7 +27,7 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """What is known of a reward model's scores: the slope's posterior N(``slope``, 1/``precision``).
 
     The default expects a little of an untried model and forgets that within some ten tests. ``spread`` is τ, the
-    standard deviation of arms' log-rates within a test: 0.2 in 2,995 headline tests of the Upworthy archive. ``rate`` is
+    standard deviation of arms' log-rates within a test: 0.2 in the headline tests of the Upworthy archive. ``rate`` is
     the typical level. Immutable and JSON-ready: keep it with the model's row in the registry.
     """
 

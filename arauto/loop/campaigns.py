@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -63,8 +64,9 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
         NotFoundError: there is no such site.
         ConflictError: the slug is taken.
     """
-    brief = read_brief(new.brief)
-    message = compose_message(brief)
+    # Reading and writing texts is arithmetic that may take a while: decisions must not wait for it.
+    brief = await asyncio.to_thread(read_brief, new.brief)
+    message = await asyncio.to_thread(compose_message, brief)
     copies = None if new.copies is None else check_given(new.copies)
     plan = new.plan or _plan(brief)
     site = await _site(store, new.site)
@@ -74,7 +76,7 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
     else:
         campaign = await store.catalogue.create_campaign(site.id, new.slug, name, brief, message, plan, actor)
     if copies is None:
-        written = write_slots(brief, SLOT_VARIANTS, plan.seed or 0)
+        written = await asyncio.to_thread(write_slots, brief, SLOT_VARIANTS, plan.seed or 0)
         await store.catalogue.add_kit(campaign.id, list(written.accepted), written.report(), actor)
     elif copies:
         await add_copies(store, campaign, copies, actor=actor)
@@ -87,8 +89,13 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
 async def add_copies(store: Store, campaign: Campaign, copies: Sequence[Copy], *, actor: str) -> list[Variant]:
     """Add texts that a person gives. They are shown as given; what the checks say of them is kept with them."""
     checked = check_given(copies)
-    report = {"findings": [msgspec.to_builtins(check_copy(copy, campaign.brief, campaign.message)) for copy in checked]}
+    report = await asyncio.to_thread(_findings, checked, campaign)
     return await store.catalogue.add_kit(campaign.id, [(copy, GIVEN) for copy in checked], report, actor)
+
+
+def _findings(copies: Sequence[Copy], campaign: Campaign) -> dict[str, Any]:
+    found = [check_copy(copy, campaign.brief, campaign.message) for copy in copies]
+    return {"findings": msgspec.to_builtins(found)}
 
 
 def check_given(copies: Sequence[Copy]) -> list[Copy]:

@@ -40,7 +40,7 @@ async def put_site(desk: Desk, call: Call) -> Site:
 async def list_campaigns(desk: Desk, call: Call) -> list[Campaign]:
     """All campaigns, or one site's."""
     query: SiteQuery = call.query
-    return await desk.store.catalogue.campaigns(query.site)
+    return await desk.store.catalogue.campaigns(query.site or None)
 
 
 async def post_campaign(desk: Desk, call: Call) -> CampaignDetail:
@@ -101,7 +101,7 @@ async def get_job(desk: Desk, call: Call) -> JobStatus:
 async def get_audit(desk: Desk, call: Call) -> list[AuditEntry]:
     """Who did what."""
     query: AuditQuery = call.query
-    return await desk.store.catalogue.audit_log(query.limit, query.before)
+    return await desk.store.catalogue.audit_log(query.limit, query.before or None)
 
 
 def _detail(campaign: Campaign, variants: list[Variant], job: int | None) -> CampaignDetail:

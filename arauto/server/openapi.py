@@ -136,7 +136,4 @@ def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
         return
     (_,), components = msgspec.json.schema_components([route.query], ref_template=REF)
     for name, schema in components[route.query.__name__]["properties"].items():
-        shapes = schema.get("anyOf", [schema])
-        # An absent parameter is how a query says null.
-        shape = next(one for one in shapes if one.get("type") != "null")
-        yield {"name": name, "in": "query", "required": False, "schema": shape}
+        yield {"name": name, "in": "query", "required": False, "schema": schema}

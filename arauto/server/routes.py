@@ -83,7 +83,7 @@ ROUTES: tuple[Route, ...] = (
         query=KeyQuery,
         handler=public.export_visitor,
         answers={200: dict[str, Any]},
-        errors=_PUBLIC,
+        errors=(*_PUBLIC, NotFoundError),
     ),
     Route(
         method="DELETE",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 
 from arauto.core.brief import Name
@@ -114,14 +114,14 @@ class NewVariants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class SiteQuery(msgspec.Struct, frozen=True, kw_only=True):
     """``site``: only that one's."""
 
-    site: RowId | None = None
+    site: RowId | UnsetType = UNSET
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
     """At most ``limit`` entries, older than the entry ``before``."""
 
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
-    before: JobId | None = None
+    before: JobId | UnsetType = UNSET
 
 
 class KeyQuery(msgspec.Struct, frozen=True, kw_only=True):

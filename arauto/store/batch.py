@@ -171,7 +171,7 @@ def tie(entry: Entry, facts: Facts) -> None:
 
 
 def choose(entries: Sequence[Entry]) -> Choice:
-    """Sort out a batch, so that the statement may take it as a set: what follows of it is as if one came after the other."""
+    """Sort out a batch so that the statement may take it as a set, and yet it is as if one came after the other."""
     choice = Choice([], {}, [], [])
     now: dict[Word, Entry] = {}
     ids: set[UUID] = set()
@@ -183,6 +183,7 @@ def choose(entries: Sequence[Entry]) -> Choice:
             wait = True
         elif word is not None and word in now:
             choice.twins.append((entry, now[word]))
+            _name(choice.folds[word[0]], entry)
             continue
         else:
             wait = line.id in ids or (facts is not None and not _add(_fold(choice.folds, facts), entry))
@@ -225,8 +226,7 @@ def _add(fold: Fold, entry: Entry) -> bool:
         fold.refs.append(line.key)
         fold.amounts.append(line.amt)
     fold.seen |= line.bit
-    if fold.v is None:
-        fold.v = entry.visitor
+    _name(fold, entry)
     kind = line.t
     if kind == "impression":
         fold.shown = line.o
@@ -245,6 +245,12 @@ def _add(fold: Fold, entry: Entry) -> bool:
         fold.carted = fold.carted or line.o
         fold.items += 1
     return True
+
+
+def _name(fold: Fold, entry: Entry) -> None:
+    """A decision is of the first visitor that an event names, be it a repeat."""
+    if fold.v is None:
+        fold.v = entry.visitor
 
 
 def encode(lines: Sequence[Any]) -> str:

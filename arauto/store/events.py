@@ -124,7 +124,7 @@ class EventLog:
         while entries:
             choice = choose(entries)
             try:
-                await self._append(choice, outcome)
+                await self._append(choice, {entry.tomb for entry in entries if entry.tomb is not None}, outcome)
             except _ClashError:
                 turns += 1
                 if turns > _MAX_TURNS:
@@ -142,12 +142,13 @@ class EventLog:
                     outcome.repeat(twin.line.n, first.line.n)
                 entries = choice.later
 
-    async def _append(self, choice: Choice, outcome: _Outcome) -> None:
+    async def _append(self, choice: Choice, tombs: set[str], outcome: _Outcome) -> None:
         folds = sorted(choice.folds.values(), key=lambda fold: fold.d.int)
         campaigns = {fold.c for fold in folds}
-        tombs = list({entry.tomb for entry in choice.now if entry.tomb is not None})
         told, lines = encode(folds), encode([entry.line for entry in choice.now])
-        (row,) = await self._run(_APPEND, lambda: [told, lines, self._shard.number, tombs], outcome.changed, campaigns)
+        (row,) = await self._run(
+            _APPEND, lambda: [told, lines, self._shard.number, list(tombs)], outcome.changed, campaigns
+        )
         missed = row["missed"] or ()
         if len(missed) < len(choice.now):
             outcome.changed |= campaigns

@@ -135,9 +135,9 @@ def _exact(row: DictRow) -> dict[str, Any]:
 def _histograms(cells: Iterable[tuple[int, VitalName, int, int]]) -> list[VitalHistogram]:
     books: dict[tuple[int, VitalName], Counter[int]] = {}
     for variant, metric, bucket, readings in cells:
-        books.setdefault((variant, metric), Counter())[bucket] += readings
+        if readings:
+            books.setdefault((variant, metric), Counter())[bucket] += readings
     return [
         VitalHistogram(variant_id=variant, metric=metric, buckets=dict(sorted(book.items())))
         for (variant, metric), book in sorted(books.items())
-        if any(book.values())
     ]

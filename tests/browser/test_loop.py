@@ -26,8 +26,12 @@ async def visitor_of(page):
 
 async def test_everything_a_visit_tells_is_in_the_store_once(shop, visit):
     shop.page(BUY.format(url=shop.url), "granted", path="/shop")
-    async with visit(shop.page(consent="granted")) as page:
+    body = f'<div data-arauto="{shop.name}" id="slot">default</div><button id="other">A button</button>'
+    async with visit(shop.page(body, consent="granted")) as page:
         await until(shop_has(shop, "impression"))
+        # An interaction whose frame is sure to be painted before the page ends.
+        await page.click("#other")
+        await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 200)))")
         variant = await page.get_attribute("#slot", "data-arauto-variant")
         assert await page.inner_text("#slot [data-arauto-title]") == f"Título {variant}"
         assert await page.inner_text("#slot [data-arauto-cta]") == "Saiba mais"

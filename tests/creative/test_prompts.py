@@ -35,6 +35,13 @@ def test_drafts_share_all_but_the_last_line():
     assert first.sha256 == make_prompt(ask(SHOES, 0)).sha256
 
 
+def test_a_guided_prompt_is_read_once_and_differs_in_its_patterns():
+    first, second = (make_prompt(ask(SHOES, turn), guided=True) for turn in (0, 1))
+    assert first.messages == second.messages
+    assert first.schema != second.schema
+    assert first.sha256 != second.sha256
+
+
 def test_without_facts_no_example_shows_slots():
     assert "{" not in make_prompt(ask(Brief(product="chá"))).messages[2]["content"].replace('{"', "")
     assert not any("{price}" in message["content"] for message in make_prompt(ask(Brief(product="chá"))).messages)

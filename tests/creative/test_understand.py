@@ -1,5 +1,6 @@
 """Free words become the brief that they ask for."""
 
+import contextlib
 from datetime import date
 from decimal import Decimal
 
@@ -157,3 +158,12 @@ def test_words_that_cannot_be_used(words, field):
     with pytest.raises(BriefError) as caught:
         understand(words)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "piece", ["0", "a ", "a'", "para ", "um anúncio para ", "entre 25 e ", "R$ ", "1.", "An ad for ", "focado em "]
+)
+def test_no_words_take_for_ever(piece):
+    """Nested repetition once cut 2,000 zeros in every possible way, and held a server up for minutes."""
+    with contextlib.suppress(BriefError):
+        assert understand((piece * 2000)[:2000]).product

@@ -4,9 +4,12 @@ import csv
 import io
 import re
 from html.parser import HTMLParser
+from typing import get_args
 
 import pytest
 
+from arauto.core.campaign import CampaignState, Goal
+from arauto.core.events import SEGMENTS
 from arauto.core.i18n import LANGUAGES
 from arauto.dashboard import render_demo, render_report_html
 from arauto.dashboard.pages import file
@@ -158,6 +161,14 @@ def test_words_write_what_is_not_there():
     assert (words.milliseconds(85), words.milliseconds(1234)) == ("85 ms", "1.23 s")
     assert [words.elapsed(s) for s in (0, 30, 300, 7200, 172_800, 90)] == ["0", "30 s", "5 min", "2 h", "2 d", "90 s"]
     assert words.mean_interval(Estimate(4, 3.5, 4.5)) == "3.50 to 4.50"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_segment_state_and_goal_has_its_word(language):
+    words = Words(language)
+    keys = [f"segment_{segment}" for segment in SEGMENTS]
+    keys += [f"state_{state}" for state in get_args(CampaignState)] + [f"goal_{goal}" for goal in get_args(Goal)]
+    assert len({words(key) for key in keys}) == len(keys)
 
 
 def luminance(colour):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from arauto.core.errors import InputError
-from arauto.experiments.offpolicy import Log, evaluate, overlap
+from arauto.experiments.offpolicy import Log, evaluate_policy, overlap_of
 from arauto.experiments.offpolicy.estimators import dm, dr, dros, ips, mrdr, sndr, snips, switch
 from arauto.experiments.offpolicy.evaluate import bootstrap, choose, standard_error
 from arauto.experiments.offpolicy.reward import cross_fit
@@ -45,8 +45,8 @@ def test_the_interval_covers_the_truth():
     rng = np.random.default_rng(1)
     covered = errors = naive = runs = 0.0
     for _ in range(40):
-        log, value = world(rng, 800)
-        answer = evaluate(log, rng)
+        log, value = world(rng, 500)
+        answer = evaluate_policy(log, rng)
         if answer.value is None or answer.interval is None:
             assert answer.overlap.effective < 100
             continue
@@ -67,7 +67,7 @@ def test_it_abstains_when_the_log_cannot_tell():
     arms = (rng.random(n)[:, None] > logging.cumsum(axis=1)[:, :-1]).sum(axis=1)
     rewards = (rng.random(n) < 0.1).astype(float)
     wanted = np.array([0.0, 0.4, 0.3, 0.3])
-    answer = evaluate(Log.checked(arms, rewards, logging[np.arange(n), arms], wanted), rng)
+    answer = evaluate_policy(Log.checked(arms, rewards, logging[np.arange(n), arms], wanted), rng)
     assert answer.value is None
     assert answer.interval is None
     assert "effective sample size" in answer.abstains
@@ -83,7 +83,7 @@ def test_it_abstains_when_the_log_cannot_tell():
     ],
 )
 def test_each_reason_to_abstain(arms, rewards, propensities, target, reason):
-    answer = evaluate(Log.checked(arms, rewards, propensities, target), np.random.default_rng(0))
+    answer = evaluate_policy(Log.checked(arms, rewards, propensities, target), np.random.default_rng(0))
     assert reason in answer.abstains
 
 
@@ -91,11 +91,11 @@ def test_one_visitor_may_not_carry_the_answer():
     arms, clusters = np.tile([0, 1], 600), np.arange(1200)
     clusters[:500] = 0
     log = Log.checked(arms, np.tile([0.0, 1.0], 600), np.full(1200, 0.5), [0.5, 0.5], clusters=clusters)
-    report = overlap(log)
+    report = overlap_of(log)
     assert report.visitors == 701
     assert report.top_share == pytest.approx(500 / 1200)
     assert report.effective < 100
-    assert evaluate(log, np.random.default_rng(0)).abstains
+    assert evaluate_policy(log, np.random.default_rng(0)).abstains
 
 
 def test_estimators_agree_where_they_must():
@@ -121,8 +121,8 @@ def test_the_logging_policy_itself_is_its_mean():
     rewards = (rng.random(900) < 0.2).astype(float)
     log = Log.checked(arms, rewards, share[arms], share)
     assert ips(log).value == pytest.approx(rewards.mean())
-    assert overlap(log).effective == pytest.approx(900)
-    answer = evaluate(log, rng)
+    assert overlap_of(log).effective == pytest.approx(900)
+    answer = evaluate_policy(log, rng)
     assert answer.value == pytest.approx(answer.baseline, abs=0.005)
 
 
@@ -154,7 +154,7 @@ def test_a_wrong_reward_model_is_not_chosen():
 def test_rewards_of_any_kind():
     rng = np.random.default_rng(7)
     log, value = world(rng, 2000, binary=False, visits=2)
-    answer = evaluate(log, rng)
+    answer = evaluate_policy(log, rng)
     assert answer.value == pytest.approx(value, abs=0.05)
     assert answer.interval is not None
     assert answer.interval.high - answer.interval.low < 0.2

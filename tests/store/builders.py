@@ -163,6 +163,7 @@ class Model:
         seen = self.seen.get(decision) if decision else None
         word = (row.type, row.metric or row.ref)
         if seen is not None and row.type != "custom" and word in seen.words:
+            seen.visitor = seen.visitor or row.visitor_id
             return "duplicate"
         if row.event_id in self.events:
             return "duplicate"

@@ -16,6 +16,7 @@ import queue
 import secrets
 import sys
 import threading
+import time
 from typing import Any
 
 
@@ -34,13 +35,16 @@ def main() -> None:
         _say(out, {"problem": str(failure)[:300]})
         return
     _say(out, {"ready": True})
-    while True:
-        _say(out, answer(server, json.loads(lines.get())))
+    while line := lines.get():
+        _say(out, answer(server, json.loads(line)))
 
 
 def _listen(lines: queue.SimpleQueue[str]) -> None:
     for line in sys.stdin:
         lines.put(line)
+    lines.put("")
+    # It ends by itself when it is idle; a draft that nobody waits for any more is cut.
+    time.sleep(1)
     os._exit(0)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arauto.core.errors import EngineError, ModelFileError
-from arauto.creative.prompts import MAX_TOKENS, guided_schema, make_prompt, read_answer
+from arauto.creative.prompts import MAX_TOKENS, make_prompt, read_answer
 from arauto.creative.types import Ask, Draft, UnreadableAnswer
 
 CONTEXT_TOKENS = 2048
@@ -47,7 +47,7 @@ class LocalEngine:
         return f"LocalEngine({str(self._path)!r}, threads={self._threads})"
 
     async def write(self, ask: Ask) -> Draft:
-        prompt = make_prompt(ask)
+        prompt = make_prompt(ask, guided=True)
         request = {
             "messages": list(prompt.messages),
             "max_tokens": MAX_TOKENS,
@@ -55,7 +55,7 @@ class LocalEngine:
             "top_p": 0.95,
             "seed": ask.sampling_seed,
             "cache_prompt": True,
-            "response_format": {"type": "json_schema", "json_schema": {"name": "ad", "schema": guided_schema(ask)}},
+            "response_format": {"type": "json_schema", "json_schema": {"name": "ad", "schema": prompt.schema}},
         }
         async with self._turn:
             try:

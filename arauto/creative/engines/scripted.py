@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from arauto.core.campaign import Copy
@@ -31,7 +30,7 @@ class ScriptedEngine:
             if isinstance(item, Exception):
                 raise item
             copy = read_answer(item, ask.message) if isinstance(item, str) else item
-            return Draft(copy=copy, prompt_sha256=hashlib.sha256(make_prompt(ask).sha256.encode()).hexdigest())
+            return Draft(copy=copy, prompt_sha256=make_prompt(ask).sha256)
         raise EngineError("the script is at its end", field="engine", mend="give it more drafts")
 
     async def close(self) -> None:

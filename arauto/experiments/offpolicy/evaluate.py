@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from arauto.experiments.intervals import LEVEL, Interval
 from arauto.experiments.offpolicy.estimators import Terms, dm, dr, dros, ips, mrdr, sndr, snips, switch
-from arauto.experiments.offpolicy.log import Log, Overlap, overlap
+from arauto.experiments.offpolicy.log import Log, Overlap, overlap_of
 from arauto.experiments.offpolicy.reward import cross_fit
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ class OffPolicyEstimate(NamedTuple):
     estimates: dict[str, tuple[float, Interval]]
 
 
-def evaluate(log: Log, rng: np.random.Generator, *, level: float = LEVEL) -> OffPolicyEstimate:
+def evaluate_policy(log: Log, rng: np.random.Generator, *, level: float = LEVEL) -> OffPolicyEstimate:
     """Estimate the target policy's value, or abstain.
 
     The point is of the DRos family, whose λ runs from the direct method (least variance) to doubly robust (least bias):
@@ -67,7 +67,7 @@ def evaluate(log: Log, rng: np.random.Generator, *, level: float = LEVEL) -> Off
         name: (terms.value, Interval(*(float(end) for end in np.quantile(draws[:, column], [tail, 1.0 - tail]))))
         for column, (name, terms) in enumerate(named.items())
     }
-    support = overlap(log)
+    support = overlap_of(log)
     reason = abstention(support)
     value = estimates["dros"][0]
     centre, (low, high) = estimates["dr"]

@@ -91,7 +91,7 @@ class Overlap:
     unsupported: float
 
 
-def overlap(log: Log) -> Overlap:
+def overlap_of(log: Log) -> Overlap:
     """The overlap report."""
     w = log.weights
     by_visitor = np.bincount(log.clusters, weights=w)

@@ -1,10 +1,11 @@
 // Arauto in the page. What each export does: arauto.types.d.ts.
-// Without consent nothing is stored and nobody has an id. Global Privacy Control wins over consent.
+// Without consent nothing is stored and nobody has an id. GPC wins over consent.
 
 const script = [...document.scripts].find((s) => s.src === import.meta.url);
 const api = new URL('v1/', import.meta.url);
 const gpc = navigator.globalPrivacyControl;
 
+const P = 'arauto:';
 let key = script?.dataset.key;
 let granted = false;
 /** @type {Told[]} */ let loose = []; // waiting in memory
@@ -23,16 +24,16 @@ const kept = (use) => {
   } catch {}
 };
 /** @type {Load} */
-const load = (name) => kept((s) => JSON.parse(s['arauto:' + name]));
+const load = (name) => kept((s) => JSON.parse(s[P + name]));
 /** @type {Save} */
-const save = (name, value) => kept((s) => (s['arauto:' + name] = JSON.stringify(value)));
+const save = (name, value) => kept((s) => (s[P + name] = JSON.stringify(value)));
 /** @type {Drop} */
-const drop = (name) => kept((s) => s.removeItem('arauto:' + name));
+const drop = (name) => kept((s) => s.removeItem(P + name));
 // A UUIDv7 begins with 0 until the year 2527.
-const waiting = () => kept((s) => Object.keys(s).filter((k) => k.startsWith('arauto:0')).sort().map((k) => k.slice(7))) ?? [];
+const waiting = () => kept((s) => Object.keys(s).filter((k) => k.startsWith(P + 0)).sort().map((k) => k.slice(7))) ?? [];
 
 const uuid = (head = 'xxxxxxxx-xxxx-4') =>
-  (head + 'xxx-axxx-xxxxxxxxxxxx').replace(/x/g, () => (crypto.getRandomValues(new Uint8Array(1))[0] & 15).toString(16));
+  (head + 'xxx-axxx-xxxxxxxxxxxx').replace(/x/g, () => (crypto.getRandomValues(new Uint8Array(1))[0] % 16).toString(16));
 const uuid7 = () => uuid(`0${Date.now().toString(16)}-7`.replace(/.{8}/, '$&-'));
 
 const visitor = () => {
@@ -58,8 +59,11 @@ const emit = (type, facts, of) => {
 /** @type {Pack} */
 const pack = (data) => JSON.stringify({key, consent: granted ? 'granted' : 'denied', ...data});
 /** @type {Post} */
-const post = (path, data, ms) => // a text body needs no preflight
-  fetch(api + path, {method: 'POST', body: pack(data), keepalive: true, credentials: 'omit', signal: AbortSignal.timeout(ms)});
+const post = (path, data, ms) => {
+  const body = pack(data); // as text, which needs no preflight
+  const keepalive = body.length < 5e4;
+  return fetch(api + path, {method: 'POST', body, keepalive, credentials: 'omit', signal: AbortSignal.timeout(ms)});
+};
 
 /** @type {Later} */
 const later = (ms) => (timer ||= setTimeout(flush, ms));
@@ -87,7 +91,7 @@ const flush = async () => {
   }
 };
 
-// What is stored stays until the server confirms it; its id makes a repeat harmless.
+// What is stored stays until it is confirmed; its id makes repeats harmless.
 const leave = () => {
   late.forEach((pull) => pull());
   measure(Object.keys(vitals));
@@ -229,9 +233,9 @@ export const start = (options) => {
   scan();
 };
 
-// A page opened in the background would measure the visitor's patience.
+// Opened in the background, a page measures patience.
 /** @type {Vitals} */ const vitals = document.hidden ? {LCP: -1, FCP: -1, load: -1} : {CLS: 0};
-/** @type {(() => void)[]} */ const late = []; // what observers have not told yet
+/** @type {Late} */ const late = []; // not told by observers yet
 /** @type {Measure} */
 const measure = (metrics) => {
   for (const metric of metrics) {
@@ -276,6 +280,6 @@ document.addEventListener('visibilitychange', () => {
   later(1000);
 });
 addEventListener('storage', (e) => {
-  if (!e.key || e.key === 'arauto:consent') consent(load('consent'));
+  if (!e.key || e.key === P + 'consent') consent(load('consent'));
 });
 start({consent: script?.dataset.consent});

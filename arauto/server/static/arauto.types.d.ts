@@ -67,6 +67,7 @@ type Kept = <T>(use: (s: Storage) => T) => T | undefined;
 type Drop = (name: string) => unknown;
 type Bare = (event: Told) => Told;
 type Pack = (data: object) => string;
+type Late = (() => void)[];
 type Later = (ms: number) => unknown;
 type Fill = (root: ParentNode & Node) => void;
 type Remember = (decision: Decision) => void;
