@@ -26,7 +26,7 @@ check: $(VENV)/.dev  ## style, types, floors
 bench: $(VENV)/.bench  ## speed and correctness under fire, against peers in the same run; writes bench/results/
 	$(BIN)/python -m bench
 
-docs: $(VENV)/.dev  ## screenshots and generated pages of docs/
+docs: $(VENV)/.dev  ## takes minutes: screenshots and generated pages of docs/
 	$(BIN)/python tools/browser.py
 	$(BIN)/python tools/docs.py
 
@@ -35,7 +35,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
-	@echo "Setting up .venv: about 420 MB of packages."
+	@echo "To fetch, once: about 400 MB of packages into $(VENV); then a language model of 1,117 MB and a log of 1.4 MB."
 	$(PIP) -e '.[local]'
 	@touch $@
 

@@ -256,6 +256,8 @@ def main(kills: int = 110, seed: int = 0) -> dict[str, Any]:
         balance = asyncio.run(audit(settings, campaign_id, ledger))
     recovery = sorted(ledger.recovery_s)
     return {
+        "passed": balance["rollups_equal_recount"]
+        and not any(balance[fault] for fault in ("lost", "stored_twice", "miscounted", "wrong_answers")),
         "kills": dict(ledger.kills),
         **balance,
         "repeated_bodies": ledger.repeats,

@@ -46,10 +46,11 @@ _RUN = 4  # words in a row that make a copy of an example
 class _Case:
     """One copy to be judged: with the brief's ground, and each text with the printed facts taken out."""
 
-    def __init__(self, copy: Copy, brief: Brief, ground: Ground) -> None:
+    def __init__(self, copy: Copy, brief: Brief, message: Message) -> None:
         self.copy = copy
         self.brief = brief
-        self.ground = ground
+        self.message = message
+        self.ground = _ground(brief, message)
         self.texts: dict[str, str] = {name: getattr(copy, name) for name in TEXT_FIELDS}
 
     @cached_property
@@ -68,7 +69,7 @@ def check_copy(copy: Copy, brief: Brief, message: Message | None = None) -> tupl
     ``message`` is :func:`compose_message` of the brief when left out. How the variants of one kit differ
     from each other is :func:`too_similar`'s to say.
     """
-    case = _Case(copy, brief, _ground(brief, message or compose_message(brief)))
+    case = _Case(copy, brief, message or compose_message(brief))
     found = dict.fromkeys(finding for check in _CHECKS for finding in check(case))
     return tuple(sorted(found, key=lambda finding: finding.severity))
 
@@ -192,6 +193,9 @@ def _check_numbers(case: _Case) -> Iterable[Finding]:
     for field in _PUBLIC:
         for number in unproved(case.texts[field], case.ground):
             yield rule.finding(field, found=number)
+        _, was, after = case.texts[field].partition(case.message.was or "\0")
+        if was and case.message.price not in after:
+            yield rules()["FACT-WAS"].finding(field, found=was)
     picture = _without_ages(case.copy.image_suggestion, case.brief)
     for number in unproved(picture, case.ground, spelled=False):
         yield rule.finding("image_suggestion", found=number)

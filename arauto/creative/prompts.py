@@ -1,8 +1,9 @@
 """What a language model is asked, and how its answer becomes a draft.
 
 Facts never pass through the model (architecture, decision 6): it is given the names of slots, such as ``{price}``, and
-code fills them. An engine that only reads words is told its angle in the last line. One that decodes under a grammar is
-not: it gets patterns instead, and small models repeat the words they are told.
+code fills them. An engine that only reads words is told its angle in the last line. A guided one, small and decoding
+under a grammar, is not: it gets patterns instead, for it repeats the words it is told. Nor is it given slots: it puts
+them where they say something false ("the price includes a discount of {was}"); the page prints the facts beside it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ SCHEMA: dict[str, Any] = {
 MAX_TOKENS = 220
 FACT_SLOTS = ("brand", "price", "was", "discount", "deadline")
 
-_SLOT = re.compile(r"\{(\w+)\}")
+# A slot, with the sign that a model likes to write beside it: the fact brings its own.
+_SLOT = re.compile(r"(?:(?:R\$|US\$|\$|€|£)\s?)?\{(\w+)\}(?:\s?%)?")
 _QUOTES = "\"'“”‘’«»"
 
 
@@ -56,10 +58,11 @@ def make_prompt(ask: Ask, *, guided: bool = False) -> Prompt:
     """
     words = prompt_words(ask.brief.language)
     messages = [{"role": "system", "content": words["system"].strip()}]
-    for example in _examples(words, ask.message):
+    slots = [] if guided else _slots(ask.message)
+    for example in _examples(words, slots):
         messages.append({"role": "user", "content": _request(words, example, guided=guided)})
         messages.append({"role": "assistant", "content": _answer(example)})
-    messages.append({"role": "user", "content": _request(words, _fields(ask), guided=guided)})
+    messages.append({"role": "user", "content": _request(words, _fields(ask, slots), guided=guided)})
     schema = guided_schema(ask) if guided else SCHEMA
     digest = hashlib.sha256(msgspec.json.encode((messages, schema))).hexdigest()
     return Prompt(tuple(messages), schema, digest)
@@ -99,11 +102,9 @@ def guided_schema(ask: Ask) -> dict[str, Any]:
     """
     brief, words = ask.brief, prompt_words(ask.brief.language)
     angle, phrase = _angle(ask), r'[^"\\{}.!?:]'
-    # Braces are for slots, and only when there are facts to fill them with.
-    free = r'[^"\\]' if _slots(ask.message) else r'[^"\\{}]'
     patterns = {
         "title": _agreeing(angle["title"], brief).replace("~", phrase) or f"{phrase}{{8,60}}[?]?",
-        "description": _agreeing(angle["text"], brief) + free + r"{20,170}\.",
+        "description": _agreeing(angle["text"], brief) + r'[^"\\{}]{20,170}\.',
         "image_suggestion": f"({words['pictures']}) {phrase}{{20,250}}",
     }
     return {**SCHEMA, "properties": {name: {"type": "string", "pattern": f"^{patterns[name]}$"} for name in patterns}}
@@ -129,17 +130,17 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\.\[\](){}*+?^$|/-])", r"\\\1", re.sub(r"[\"\\]", "", text))
 
 
-def _examples(words: Mapping[str, Any], message: Message) -> list[dict[str, str]]:
+def _examples(words: Mapping[str, Any], slots: list[str]) -> list[dict[str, str]]:
     """Two examples, for each costs seconds of reading; one shows slots only when there are some, or they are copied."""
     plain: list[dict[str, str]] = words["examples"]
-    return [plain[0], words["facts"][0]] if _slots(message) else plain
+    return [plain[0], words["facts"][0]] if slots else plain
 
 
 def _slots(message: Message) -> list[str]:
     return [f"{{{name}}}" for name in FACT_SLOTS if getattr(message, name)]
 
 
-def _fields(ask: Ask) -> dict[str, str]:
+def _fields(ask: Ask, slots: list[str]) -> dict[str, str]:
     brief: Brief = ask.brief
     return {
         "product": brief.product,
@@ -150,7 +151,7 @@ def _fields(ask: Ask) -> dict[str, str]:
         "tone": brief.tone,
         "image_hint": brief.image_hint,
         "avoid": ", ".join(brief.words_to_avoid[:10]),
-        "slots": ", ".join(_slots(ask.message)),
+        "slots": ", ".join(slots),
         "angle": _angle(ask)["say"],
     }
 

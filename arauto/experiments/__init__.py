@@ -11,6 +11,7 @@ from arauto.experiments.allocation import (
     thompson_propensities,
     uniform_propensities,
 )
+from arauto.experiments.analysis import Analysis, Health, Result, analyse, log_of, sentence
 from arauto.experiments.assignment import Slice, arm_of, held_out, place_of, slice_of
 from arauto.experiments.bandits import (
     BernoulliBandit,
@@ -33,7 +34,15 @@ from arauto.experiments.comparison import (
 )
 from arauto.experiments.contextual import LinearBandit
 from arauto.experiments.guardrails import Guardrail, Measured, Reading, read_guardrail
-from arauto.experiments.health import Bots, Novelty, check_novelty, find_bots, multiple_exposure, share_mismatch
+from arauto.experiments.health import (
+    Bots,
+    Novelty,
+    check_novelty,
+    find_bots,
+    multiple_exposure,
+    ratio_mismatch_at_end,
+    share_mismatch,
+)
 from arauto.experiments.interrupted import BeforeAfter, before_after
 from arauto.experiments.intervals import (
     Interval,
@@ -53,6 +62,7 @@ from arauto.experiments.rollout import (
     ReleaseState,
     apply_move,
     check_plan,
+    explain_move,
     manual_move,
     next_move,
     read_guardrails,
@@ -71,11 +81,13 @@ from arauto.experiments.warm import Trust
 
 __all__ = [
     "Adjusted",
+    "Analysis",
     "BeforeAfter",
     "BernoulliBandit",
     "Bots",
     "Comparison",
     "Guardrail",
+    "Health",
     "Interval",
     "LinearBandit",
     "Log",
@@ -92,10 +104,12 @@ __all__ = [
     "Reading",
     "ReleasePlan",
     "ReleaseState",
+    "Result",
     "Slice",
     "Trust",
     "UpliftCurve",
     "UpliftModel",
+    "analyse",
     "apply_move",
     "arm_of",
     "before_after",
@@ -112,6 +126,7 @@ __all__ = [
     "effective_trials",
     "evaluate_policy",
     "expected_loss",
+    "explain_move",
     "find_bots",
     "fit_uplift",
     "floored",
@@ -120,6 +135,7 @@ __all__ = [
     "lift_evidence",
     "lift_interval",
     "lift_score",
+    "log_of",
     "manual_move",
     "mean_asymptotic",
     "mean_sequence",
@@ -136,10 +152,12 @@ __all__ = [
     "rate_sequence",
     "ratio_asymptotic",
     "ratio_mismatch",
+    "ratio_mismatch_at_end",
     "read_guardrail",
     "read_guardrails",
     "regression_adjusted",
     "revenue_chances",
+    "sentence",
     "share_mismatch",
     "share_of",
     "slice_of",

@@ -27,7 +27,7 @@ class LinearBandit:
         arms: K.
         features: d, a constant one included if wanted.
         kind: ``thompson`` draws from the posterior N(θ̂, ``width``²·A⁻¹); ``ucb`` adds ``width`` standard errors.
-        width: how much to explore; 0.3 suits click rates, whose standard deviation is about that.
+        width: how much to explore, in units of the reward; 0.2 suits clicks and other rewards from 0 to 1.
         ridge: the prior's strength, in events.
         floor: the least propensity of every arm; 0 lets ``ucb`` be deterministic.
         discount: < 1 forgets, at each event of an arm, that arm's earlier ones (Russac, Vernade & Cappé 2019).
@@ -41,7 +41,7 @@ class LinearBandit:
         features: int,
         *,
         kind: Literal["thompson", "ucb"] = "thompson",
-        width: float = 0.3,
+        width: float = 0.2,
         ridge: float = 1.0,
         floor: float = 0.0,
         discount: float = 1.0,

@@ -59,6 +59,18 @@ def share_mismatch(shares: ArrayLike, counts: ArrayLike) -> float:
     return p_value(top + math.log(float(np.exp(found - top).mean())))
 
 
+def ratio_mismatch_at_end(counts: ArrayLike, expected: ArrayLike) -> float:
+    """Pearson's chi-square p-value of "dealt out by the shares ``expected``", for ONE look at a test that is over.
+
+    Sharper than :func:`~arauto.experiments.ratio_mismatch`, which may be read at any time; wrong when looked at often.
+    """
+    n, e = np.asarray(counts, np.float64), np.asarray(expected, np.float64)
+    if n.ndim != 1 or n.shape != e.shape or n.size < 2 or np.any(n < 0.0) or np.any(e <= 0.0) or not n.sum() > 0.0:
+        raise InputError("do not fit", field="counts", mend="give a count ≥ 0 and a share above 0 for each arm")
+    awaited = n.sum() * e / e.sum()
+    return _chi_square_tail(float(((n - awaited) ** 2 / awaited).sum()), n.size - 1)
+
+
 def multiple_exposure(multiple: int, visitors: int) -> tuple[float, bool]:
     """The share of visitors seen in more than one arm, and whether it is surely above :data:`MOST_MULTIPLE`."""
     low, _ = rate_sequence(multiple, visitors)
@@ -84,3 +96,15 @@ def check_novelty(early: Floats, late: Floats, prior: Prior | None = None) -> No
     """Does the effect wear off (or grow)? From the sums of two periods, of :func:`~arauto.experiments.pair_terms`."""
     first, second = (lift_interval(sums, level=0.975, prior=prior) for sums in (early, late))
     return Novelty(first, second, first.high < second.low or second.high < first.low)
+
+
+def _chi_square_tail(x: float, freedom: int) -> float:
+    """P(χ² > x), by the finite recurrence in steps of two degrees (Abramowitz & Stegun 26.4.4, 26.4.5)."""
+    root, half = math.sqrt(x), x / 2.0
+    tail, term = (math.erfc(root / math.sqrt(2.0)), root * math.sqrt(2.0 / math.pi)) if freedom % 2 else (0.0, 1.0)
+    scale = math.exp(-half)
+    for step in range(freedom // 2):
+        # Odd: √(2/π)·x^(1/2), x^(3/2)/3, …; even: 1, x/2, x²/8, …
+        tail += scale * term
+        term *= x / (2.0 * step + 3.0) if freedom % 2 else half / (step + 1.0)
+    return min(tail, 1.0)

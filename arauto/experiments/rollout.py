@@ -15,7 +15,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from arauto.core.brief import Language
 from arauto.core.errors import ConflictError, InputError
+from arauto.core.i18n import number, percent, say
 from arauto.experiments.guardrails import Guardrail, Measured, Reading, read_guardrail
 
 Status = Literal["running", "held", "rolled_back", "done"]
@@ -165,6 +167,26 @@ def state_after(moves: Iterable[Move]) -> ReleaseState:
     for move in moves:
         state = apply_move(state, move)
     return state
+
+
+def explain_move(move: Move, language: Language) -> str:
+    """The move in one sentence, with the numbers that decided it."""
+    key = f"{move.action}_{move.cause}" if move.action in ("stay", "rollback") else move.action
+    reading = next((one for one in move.readings if one.name == move.guardrail), None)
+    bounds = (None, None, None) if reading is None else (reading.change, reading.low, reading.high)
+    change, low, high = ("–" if value is None else percent(value, language, 1) for value in bounds)
+    return say(
+        f"release.{key}",
+        language,
+        from_share=percent(move.from_share, language, 0),
+        to_share=percent(move.to_share, language, 0),
+        exposures=number(move.exposures, language),
+        guardrail=move.guardrail,
+        actor=move.actor,
+        change=change,
+        low=low,
+        high=high,
+    )
 
 
 def _move(

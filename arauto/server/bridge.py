@@ -7,12 +7,17 @@ streamed, and a client that goes away ends it.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Scope
 
+from arauto.loop import where
+
 Headers = list[tuple[str, str]]
+
+log = logging.getLogger(__name__)
 
 
 class RsgiHeaders(Protocol):
@@ -62,7 +67,11 @@ class Bridge:
 
     async def __call__(self, scope: RsgiScope, protocol: RsgiProtocol) -> None:
         exchange = _Exchange(protocol)
-        await self._app(_scope(scope), exchange.receive, exchange.send)
+        try:
+            await self._app(_scope(scope), exchange.receive, exchange.send)
+        except Exception as error:
+            if not exchange.gone:
+                log.critical("a page failed: %s", where(error))
         exchange.finish()
 
 
@@ -77,10 +86,13 @@ class _Exchange:
         self._headers: Headers = []
         self._stream: RsgiStream | None = None
         self._answered = False
+        self.gone = False
+        """Whether the client went away before it had its answer."""
 
     async def receive(self) -> Message:
         if self._read_all:
             await self._protocol.client_disconnect()
+            self.gone = True
             return {"type": "http.disconnect"}
         if self._chunks is None:
             self._chunks = self._protocol.__aiter__()
@@ -109,6 +121,7 @@ class _Exchange:
                 await self._stream.send_bytes(body)
             except RuntimeError:
                 # granian's way of saying that the client is gone; ASGI says it with an OSError.
+                self.gone = True
                 raise OSError("the client is gone") from None
 
     def finish(self) -> None:

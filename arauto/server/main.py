@@ -32,7 +32,7 @@ from arauto.core.settings import PREFIX, Secret, Settings
 from arauto.server.worker import BOARD, do_jobs, start_logging
 from arauto.store import Store
 
-KILL_S = 20
+KILL_S = 12
 """How long a process may take to end before it is killed."""
 PORT_S = 5.0
 """How long to wait for the port: the processes of a server that was killed let go of it within a second."""
@@ -48,12 +48,20 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class Running:
     """A server that answers, in a process of its own."""
 
-    url: str
-    token: str
-    pid: int
+    def __init__(self, url: str, token: str, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        self.url = url
+        self.token = token
+        self.pid = process.pid
+        self._output = output
+
+    def told(self) -> str:
+        """What it has written so far, to either stream."""
+        # Read where it stands: the server shares the file's position.
+        descriptor = self._output.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8", "replace")
 
 
 def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
@@ -74,7 +82,7 @@ def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
             folder = tempfile.mkdtemp(prefix="arauto-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             os.environ[BOARD] = folder
-        keeper = stack.enter_context(_Keeper(settings))
+        keeper = stack.enter_context(Keeper(settings))
         stack.enter_context(_JobsProcess())
         announce(Started(url=url_of(settings.host, port), token=keeper.token))
         Granian(
@@ -116,8 +124,9 @@ def running(settings: Settings, *, timeout: float = 90.0) -> Iterator[Running]:
             start_new_session=True,
         )
         try:
-            _wait_until_ready(process, url_of(settings.host, port), timeout, output)
-            yield Running(url=url_of(settings.host, port), token=token, pid=process.pid)
+            server = Running(url_of(settings.host, port), token, process, output)
+            _wait_until_ready(process, server, timeout)
+            yield server
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -127,21 +136,20 @@ def running(settings: Settings, *, timeout: float = 90.0) -> Iterator[Running]:
                 process.wait()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str, timeout: float, output: IO[bytes]) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], server: Running, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            if httpx.get(f"{url}/readyz", timeout=5).is_success:
+            if httpx.get(f"{server.url}/readyz", timeout=5).is_success:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    output.seek(0)
-    told = output.read().decode("utf-8", "replace").strip()[-2000:]
-    raise StoreError(f"the server did not start: {told or 'it wrote nothing'}", mend="mend that, and start it again")
+    told = server.told().strip()[-2000:] or "it wrote nothing"
+    raise StoreError(f"the server did not start: {told}", mend="mend that, and start it again")
 
 
-class _Keeper:
+class Keeper:
     """Holds the store open for as long as the server runs, in a thread of its own, so that the embedded database stays
     up while processes come and go. Makes the admin token at the first start ever."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
@@ -18,7 +19,17 @@ from starlette.routing import Route as WebRoute
 from arauto.core.door import explain, from_json
 from arauto.core.errors import ArautoError, AuthError, ForbiddenError, InputError, NotFoundError
 from arauto.loop import where
-from arauto.server.front import JSON, UNEXPECTED, WRONG_METHOD, Reply, preflight, problem_reply, too_large
+from arauto.server.front import (
+    BODY_S,
+    JSON,
+    UNEXPECTED,
+    WRONG_METHOD,
+    Reply,
+    preflight,
+    problem_reply,
+    too_large,
+    too_slow,
+)
 from arauto.server.gate import SHOW_TOKEN, Gate
 from arauto.server.limits import Addresses, Limiter
 from arauto.server.openapi import document
@@ -194,9 +205,13 @@ async def _body(request: Request, limit: int) -> bytes:
     if told.isdigit() and int(told) > limit:
         raise too_large(limit)
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise too_large(limit)
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise too_large(limit)
+                parts.append(part)
+    except TimeoutError:
+        raise too_slow() from None
     return b"".join(parts)

@@ -64,7 +64,8 @@ class Worker:
     async def _open(self) -> None:
         self._runtime = await Runtime.open(self._settings)
         self._front, self._desk = make_front(self._settings, self._runtime, self._board)
-        self._tasks = [asyncio.create_task(end_with_parent()), asyncio.create_task(self._leave_counts())]
+        beside = (end_with_parent(), self._leave_counts(), self._front.watch())
+        self._tasks = [asyncio.create_task(one) for one in beside]
 
     async def _close(self) -> None:
         for task in self._tasks:

@@ -86,14 +86,12 @@ class Catalogue:
                     connection,
                     "INSERT INTO campaigns (site_id, slug, name, brief_id, message, plan, attribution_ms, state,"
                     " created_ms) VALUES (%s, %s, %s, %s, %s, %s, %s, 'draft', %s) RETURNING id",
-                    [site_id, slug, name, brief_id, _json(message), _json(plan), plan.attribution_ms, now],
+                    [_key(site_id), slug, name, brief_id, _json(message), _json(plan), plan.attribution_ms, now],
                 )
             except psycopg.errors.UniqueViolation:
                 raise ConflictError(
                     f"the site has a campaign {slug!r} already", field="slug", mend="choose another slug"
                 ) from None
-            except (psycopg.errors.ForeignKeyViolation, psycopg.errors.NumericValueOutOfRange):
-                raise NotFoundError(f"there is no site {site_id}", field="site_id", mend="list the sites") from None
             await self._changed(connection, row["id"], actor, "campaign.create", {"slug": slug})
         return await self.campaign(row["id"])
 
@@ -240,7 +238,7 @@ class Catalogue:
                 connection,
                 "INSERT INTO releases (model_id, stage, share, note, actor, created_ms)"
                 " VALUES (%s, %s, %s, %s, %s, %s) RETURNING *",
-                [model_id, stage, share, note, actor, self._clock.now_ms()],
+                [_key(model_id), stage, share, note, actor, self._clock.now_ms()],
             )
             await self._audit(connection, actor, f"release.{stage}", f"model:{model_id}", {"share": share})
         return ReleaseRow(**row)

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from arauto.core.errors import ArautoError, InputError, StoreError
+from arauto.core.errors import ArautoError, InputError, NotFoundError, StoreError
 from arauto.store.embedded import EmbeddedPostgres
 
 Connection: TypeAlias = psycopg.AsyncConnection[DictRow]
@@ -32,13 +32,18 @@ class Database:
     """
 
     def __init__(self, dsn: str, embedded: EmbeddedPostgres | None, patience: float) -> None:
-        self._dsn = make_conninfo(embedded.dsn if embedded else dsn, application_name="arauto", connect_timeout=10)
+        try:
+            self._dsn = make_conninfo(embedded.dsn if embedded else dsn, application_name="arauto")
+        except psycopg.ProgrammingError:
+            raise StoreError(
+                "is not an address of a PostgreSQL", field="database_url", mend="write postgresql://user@host/database"
+            ) from None
         self._embedded = embedded
         self._healing = asyncio.Lock()
         self.patience = patience
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._healed_dsn,
-            kwargs={"autocommit": True, "row_factory": dict_row},
+            kwargs={"row_factory": dict_row},  # autocommit is set after: the job queue's listener sets its own
             configure=_configure,
             check=AsyncConnectionPool.check_connection,
             min_size=1,
@@ -62,16 +67,14 @@ class Database:
         deadline = time.monotonic() + self.patience
         while True:
             try:
-                connection = await psycopg.AsyncConnection.connect(
-                    await self._healed_dsn(), autocommit=True, row_factory=dict_row
-                )
+                connection = await psycopg.AsyncConnection.connect(await self._healed_dsn(), row_factory=dict_row)
                 try:
                     await _configure(connection)
                 except BaseException:
                     await connection.close()
                     raise
             except psycopg.OperationalError as failure:
-                if time.monotonic() > deadline:
+                if _is_final(failure) or time.monotonic() > deadline:
                     raise translated(failure) from failure
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -135,11 +138,22 @@ def is_outage(failure: psycopg.Error) -> bool:
     return isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError)
 
 
+def _is_final(failure: psycopg.OperationalError) -> bool:
+    """Whether a server answered, and its answer will not change by waiting: a wrong name or password."""
+    told = str(failure)
+    return "FATAL:" in told and not any(
+        word in told for word in ("starting up", "shutting down", "recovery", "not yet accepting", "too many", "slots")
+    )
+
+
 def translated(failure: psycopg.Error) -> ArautoError:
     """The driver's error in our words. Details, which may quote a row, are left out."""
     told = failure.diag.message_primary or str(failure)
     if isinstance(failure, psycopg.DataError):
         return InputError(f"cannot be kept: {told}", mend="send text without NUL characters, and numbers in range")
+    if isinstance(failure, psycopg.errors.ForeignKeyViolation):
+        what = (failure.diag.constraint_name or "").removesuffix("_fkey")
+        return NotFoundError(f"names what does not exist ({what})", mend="check the ids")
     if isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreError(f"the database cannot be reached: {told}", mend="look whether it runs, then try again")
     return StoreError(f"the database refused a statement: {told}", mend="report this with the version of Arauto")
@@ -147,6 +161,7 @@ def translated(failure: psycopg.Error) -> ArautoError:
 
 async def _configure(connection: Connection) -> None:
     """An acknowledgement is a promise: a database set to commit lazily does not do so for us."""
+    await connection.set_autocommit(True)
     setting = await (await connection.execute("SHOW synchronous_commit")).fetchone()
     if setting is not None and setting["synchronous_commit"] == "off":
         await connection.execute("SET synchronous_commit = on")

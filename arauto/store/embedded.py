@@ -35,6 +35,7 @@ START_SECONDS = 120.0
 
 _SYSTEM_USER = "pgserver"
 _CONFIG = "arauto.conf"
+_SOCKET = ".s.PGSQL.5432"
 
 
 class EmbeddedPostgres:
@@ -48,7 +49,7 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """How to reach it; only this user of the machine, and root, may."""
-        return make_conninfo(host=str(self._socket_folder()), user="postgres", dbname="postgres")
+        return make_conninfo(host=str(_socket_folder(self.folder)), user="postgres", dbname="postgres")
 
     def ensure_running(self) -> None:
         """Bring the server up, making its data folder the first time, and count this process among its users.
@@ -81,7 +82,7 @@ class EmbeddedPostgres:
         config = self.folder / _CONFIG
         config.write_text(_config())
         _give(config, self.folder)
-        options = f"-k '{self._socket_folder(make=True)}' -c listen_addresses=''"
+        options = f"-k '{_make_socket_folder(self.folder)}' -c listen_addresses=''"
         while True:
             if not self._postmaster_lives():
                 # Fails while the children of a killed postmaster still hold its shared memory: then we try again.
@@ -98,6 +99,8 @@ class EmbeddedPostgres:
 
     def _make(self) -> None:
         """``initdb`` beside the folder, then rename: a kill half-way leaves nothing that looks like a database."""
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise StoreError(f"{self.folder} holds something else than a database", mend="choose another ARAUTO_HOME")
         fresh = self.folder.with_name(f"{self.folder.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -137,20 +140,26 @@ class EmbeddedPostgres:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1)
             try:
-                probe.connect(str(self._socket_folder() / ".s.PGSQL.5432"))
+                probe.connect(str(_socket_folder(self.folder) / _SOCKET))
             except OSError:
                 return False
             return True
 
     def _postmaster_lives(self) -> bool:
-        """Whether the process of ``postmaster.pid`` is a PostgreSQL. If its number went to another, drop the file."""
+        """Whether the process of ``postmaster.pid`` is a PostgreSQL.
+
+        If its number went to another, or the file was cut short, PostgreSQL would not start: then the file goes. That
+        is safe, for only we start this server, one at a time.
+        """
         file = self.folder / "postmaster.pid"
         try:
             process = psutil.Process(int(file.read_text().split("\n", 1)[0]))
             if process.status() != psutil.STATUS_ZOMBIE and process.name().startswith("postgres"):
                 return True
-        except (FileNotFoundError, ValueError, psutil.Error):
+        except (FileNotFoundError, psutil.NoSuchProcess):
             return False
+        except (ValueError, psutil.Error):
+            pass
         file.unlink(missing_ok=True)
         return False
 
@@ -160,19 +169,6 @@ class EmbeddedPostgres:
         except OSError:
             return "(no log)"
         return " | ".join(lines[-4:])
-
-    def _socket_folder(self, *, make: bool = False) -> Path:
-        """The data folder, unless its path is too long for a socket address (104 bytes on macOS)."""
-        if len(str(self.folder / ".s.PGSQL.5432").encode()) < 100:
-            return self.folder
-        name = hashlib.sha256(f"{self.folder} {os.geteuid()}".encode()).hexdigest()[:12]
-        short = Path(tempfile.gettempdir()) / f"arauto-{name}"
-        if make:
-            short.mkdir(mode=0o700, exist_ok=True)
-            if short.stat().st_uid not in (os.geteuid(), _user_id()):
-                raise StoreError(f"{short} belongs to another user", mend="choose an ARAUTO_HOME with a shorter path")
-            _let_in(short)
-        return short
 
     def _path(self, kind: str) -> Path:
         return self.folder.with_name(f"{self.folder.name}.{kind}")
@@ -210,6 +206,24 @@ def _config() -> str:
     )
 
 
+def _socket_folder(folder: Path) -> Path:
+    """The data folder, unless its path is too long for a socket's address (104 bytes on macOS)."""
+    if len(str(folder / _SOCKET).encode()) < 100:
+        return folder
+    name = hashlib.sha256(f"{folder} {os.geteuid()}".encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"arauto-{name}"
+
+
+def _make_socket_folder(folder: Path) -> Path:
+    short = _socket_folder(folder)
+    if short != folder:
+        short.mkdir(mode=0o700, exist_ok=True)
+        if short.stat().st_uid not in (os.geteuid(), _user_id()):
+            raise StoreError(f"{short} belongs to another user", mend="choose an ARAUTO_HOME with a shorter path")
+        _let_in(short)
+    return short
+
+
 def _release(folder: Path, users: int, process: int) -> None:
     """Drop our share of the users' lock; when nobody else has one, stop the server. A forked child leaves it alone."""
     if os.getpid() != process:
@@ -221,6 +235,8 @@ def _release(folder: Path, users: int, process: int) -> None:
             return
         else:
             _pg_ctl(folder, "stop", "--wait", "-t", "60", "-s", "-m", "fast")
+            if (short := _socket_folder(folder)) != folder:
+                shutil.rmtree(short, ignore_errors=True)
         finally:
             os.close(users)
 

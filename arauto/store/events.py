@@ -100,7 +100,8 @@ class EventLog:
 
     async def close(self) -> None:
         if self._teller is not None:
-            await self._teller
+            await asyncio.wait({self._teller}, timeout=1)
+            self._teller.cancel()
         async with self._turn:
             await self._shard.close()
 
@@ -217,10 +218,9 @@ class EventLog:
         while self._news:
             news, self._news = sorted(self._news), set()
             try:
-                async with self._database.connection() as connection:
-                    await connection.execute(
-                        "SELECT pg_notify(%s, 'totals:' || id) FROM unnest(%s::bigint[]) AS id", [CHANNEL, news]
-                    )
+                await self._database.fetch(
+                    "SELECT pg_notify(%s, 'totals:' || id) FROM unnest(%s::bigint[]) AS id", [CHANNEL, news]
+                )
             except StoreError as failure:
                 _log.warning("other processes were not told of new totals: %s", failure)
             await asyncio.sleep(_NEWS_SECONDS)

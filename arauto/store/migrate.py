@@ -7,13 +7,15 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+import psycopg
 from procrastinate.schema import SchemaManager
 
 from arauto.core.errors import StoreError
-from arauto.store.database import Connection
+from arauto.store.database import Connection, translated
 
 LOCK = 0x4172_6175_746F  # "Arauto": the advisory lock under which one process migrates
 MIN_VERSION = 180_000
+VECTOR = "vector"
 _QUEUE = "procrastinate/"
 
 
@@ -45,10 +47,17 @@ async def migrate(connection: Connection, now_ms: int) -> None:
     """Bring the database to this version. Safe to call from many processes at once.
 
     Raises:
-        StoreError: the server is too old or lacks pgvector; the database was made by a newer Arauto, or a step that was
-            applied is not the one we have.
+        StoreError: the server is too old or lacks pgvector; the database was made by a newer Arauto; a step that was
+            applied is not the one we have, or one failed.
     """
     await _check_server(connection)
+    try:
+        await _advance(connection, now_ms)
+    except psycopg.Error as failure:
+        raise translated(failure) from failure
+
+
+async def _advance(connection: Connection, now_ms: int) -> None:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         await connection.execute(
@@ -104,7 +113,7 @@ async def _check_server(connection: Connection) -> None:
             field="database_url",
             mend="point ARAUTO_DATABASE_URL at a PostgreSQL 18 or newer, or leave it empty for the embedded one",
         )
-    found = await connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
+    found = await connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", [VECTOR])
     if await found.fetchone() is None:
         raise StoreError(
             "the server lacks the extension pgvector",

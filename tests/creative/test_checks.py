@@ -153,6 +153,12 @@ def test_the_facts_of_the_offer_are_allowed(changes):
     assert not has_errors(check_copy(msgspec.structs.replace(base, **changes), SHOES))
 
 
+@pytest.mark.parametrize("title", ["Leve por R$ 599,90", "R$ 399,90 com desconto de R$ 599,90"])
+def test_the_earlier_price_stands_before_the_present_one(title):
+    assert "FACT-WAS" in ids(SHOES, title=title)
+    assert "FACT-WAS" not in ids(SHOES, title="De R$ 599,90 por R$ 399,90")
+
+
 def test_a_number_must_count_the_same_thing():
     brief = Brief(product="smartwatch", age_range=(30, 30), benefits=("bateria de 7 dias", "pulseira com 3 cores"))
     assert "FACT-NUMBER" not in ids(brief, description="O smartwatch com 7 dias de bateria e 3 cores.")

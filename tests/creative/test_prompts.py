@@ -38,6 +38,7 @@ def test_drafts_share_all_but_the_last_line():
 def test_a_guided_prompt_is_read_once_and_differs_in_its_patterns():
     first, second = (make_prompt(ask(SHOES, turn), guided=True) for turn in (0, 1))
     assert first.messages == second.messages
+    assert not any("{price}" in message["content"] for message in first.messages)
     assert first.schema != second.schema
     assert first.sha256 != second.sha256
 
@@ -56,6 +57,12 @@ def test_slots_are_filled_by_code():
     assert copy.title == "Por R$ 399,90"
     assert copy.description == "O tênis Passo Firme vai de R$ 599,90 a R$ 399,90."
     assert copy.image_suggestion == "Rua ao sol"
+
+
+def test_a_sign_beside_a_slot_is_not_said_twice():
+    answer = '{"title": "R$ {price}", "description": "Com {discount}% e R$ {was}.", "image_suggestion": "Rua ao sol"}'
+    copy = read_answer(answer, compose_message(SHOES))
+    assert (copy.title, copy.description) == ("R$ 399,90", "Com 33% e R$ 599,90.")
 
 
 def test_outer_quotes_and_a_titles_full_stop_go():

@@ -183,7 +183,7 @@ def test_contextual_propensities_are_those_used():
     for arm in range(3):
         assert (weights * (arms == arm)).mean() == pytest.approx(1.0, abs=0.15)
     ucb = LinearBandit(3, 5, kind="ucb", floor=0.1, prior=truth)
-    best = int((truth @ x + 0.3 * np.linalg.norm(x)).argmax())
+    best = int((truth @ x + 0.2 * np.linalg.norm(x)).argmax())
     chosen = dict(ucb.decide(x) for _ in range(500))
     assert chosen[best] == pytest.approx(0.8)
     assert all(p == pytest.approx(0.1) for arm, p in chosen.items() if arm != best)

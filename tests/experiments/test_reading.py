@@ -9,7 +9,14 @@ from arauto.core.errors import InputError
 from arauto.experiments.adjust import cuped, regression_adjusted
 from arauto.experiments.bandits import Posterior
 from arauto.experiments.comparison import lift_estimate, lift_evidence, lift_score, pair_terms
-from arauto.experiments.health import check_novelty, find_bots, multiple_exposure, share_mismatch
+from arauto.experiments.health import (
+    _chi_square_tail,
+    check_novelty,
+    find_bots,
+    multiple_exposure,
+    ratio_mismatch_at_end,
+    share_mismatch,
+)
 from arauto.experiments.interrupted import before_after, student
 from arauto.experiments.mixture import Prior
 from arauto.experiments.multiple import clock_needed, discoveries, expected_loss, visitors_left, visitors_needed
@@ -120,6 +127,17 @@ def test_sample_ratio_under_a_changing_split():
     assert share_mismatch(shares, biased) < 1e-3
     with pytest.raises(InputError):
         share_mismatch([[0.5, 0.4]], [[1, 1]])
+
+
+def test_the_sample_ratio_of_a_finished_test():
+    # Cookie Cats: 44,700 and 45,489 players
+    assert ratio_mismatch_at_end([44_700, 45_489], [0.5, 0.5]) == pytest.approx(0.0086, abs=1e-4)
+    # Abramowitz & Stegun, table 26.8: the 5 % points of 1 to 5 degrees of freedom
+    for freedom, point in enumerate([3.841, 5.991, 7.815, 9.488, 11.070], start=1):
+        assert _chi_square_tail(point, freedom) == pytest.approx(0.05, abs=1e-4)
+    assert ratio_mismatch_at_end([100, 100, 100], [1, 1, 1]) == pytest.approx(1.0)
+    with pytest.raises(InputError):
+        ratio_mismatch_at_end([0, 0], [0.5, 0.5])
 
 
 def test_multiple_exposure_bots_and_novelty():

@@ -1,5 +1,6 @@
 """The two hot routes, from the request's bytes to the database and back."""
 
+import asyncio
 from uuid import uuid4
 
 import msgspec
@@ -113,6 +114,25 @@ async def test_bodies_are_read_to_their_limit_and_no_further(world):
         protocol = Protocol([b" " * 4096] * 200)
         assert (await world("POST", path, protocol=protocol, chunked=True)).status == 413
         assert limit < protocol.read <= limit + 4096
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(world, monkeypatch):
+    monkeypatch.setattr("arauto.server.front.BODY_S", 0.01)
+    monkeypatch.setattr("arauto.server.web.BODY_S", 0.01)
+
+    class Slow(Protocol):
+        async def __call__(self):
+            await asyncio.Event().wait()
+
+        async def __aiter__(self):
+            yield b"{"
+            await asyncio.Event().wait()
+
+    watch = asyncio.create_task(world.front.watch())
+    for path, chunked in (("/v1/decide", False), ("/v1/events", True), ("/v1/sites", False)):
+        answer = await world("POST", path, [b"{}"], world.admin, protocol=Slow([]), chunked=chunked)
+        assert (answer.status, answer.json(Problem).field) == (422, "$")
+    watch.cancel()
 
 
 async def test_one_bad_event_never_loses_the_others(world):

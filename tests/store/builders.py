@@ -118,6 +118,19 @@ class Seen:
     score: int | None = None
     readings: dict[str, int] = field(default_factory=dict)
 
+    def add(self, row: EventRow, word: tuple[str, str]) -> None:
+        self.visitor = self.visitor or row.visitor_id
+        if row.type != "custom":
+            self.words.add(word)
+        if row.type == "impression":
+            self.shown_ms = row.occurred_ms
+        elif row.type == "purchase":
+            self.orders.append(row.value_cents or 0)
+        elif row.type == "rating":
+            self.score = row.score
+        elif row.type == "web_vital":
+            self.readings[row.metric or ""] = bucket_of(row.reading or 0)
+
     def counts(self) -> dict[str, int]:
         said = {kind for kind, _ in self.words}
         value, score = sum(self.orders), self.score or 0
@@ -173,17 +186,7 @@ class Model:
         if seen is None:
             seen = Seen(row.campaign_id or 0, row.variant_id or 0, row.segment, decision.int >> 80)
             self.seen[decision] = seen
-        seen.visitor = seen.visitor or row.visitor_id
-        if row.type != "custom":
-            seen.words.add(word)
-        if row.type == "impression":
-            seen.shown_ms = row.occurred_ms
-        elif row.type == "purchase":
-            seen.orders.append(row.value_cents or 0)
-        elif row.type == "rating":
-            seen.score = row.score
-        elif row.type == "web_vital":
-            seen.readings[row.metric or ""] = bucket_of(row.reading or 0)
+        seen.add(row, word)
         return "stored"
 
     def _last(self, row: EventRow) -> UUID | None:

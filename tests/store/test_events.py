@@ -183,7 +183,9 @@ async def test_an_empty_append_is_nothing(store: Store) -> None:
     assert (answer.status, answer.changed) == ([], frozenset())
 
 
-async def test_more_rows_than_one_statement_takes(store: Store, decisions: Decisions, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_rows_than_one_statement_takes(
+    store: Store, decisions: Decisions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("arauto.store.events._MAX_ROWS", 7)
     told = [decisions.new(variant=n % 3) for n in range(10)]
     rows = [t.row(kind) for kind in ("click", "impression") for t in told]
@@ -231,7 +233,9 @@ class TestAttribution:
         ]
         assert (await store.events.append(rows)).status == ["stored"] * 6 + ["refused"]
         assert (await store.rollups.totals(here.campaign.id))[0].clicks == 0
-        assert (await store.events.append([loose("click", here.campaign.site_id, visitor, NOW + 61_000)])).status == ["stored"]
+        assert (await store.events.append([loose("click", here.campaign.site_id, visitor, NOW + 61_000)])).status == [
+            "stored"
+        ]
         assert (await store.rollups.totals(here.campaign.id))[0].clicks == 1
 
 
@@ -239,7 +243,9 @@ async def test_many_writers_lose_nothing_and_count_nothing_twice(settings, store
     """Three stores append overlapping batches of the same decisions at once, in different orders."""
     model = Model()
     told = [decisions.new(variant=n % 3, visitor=uuid4() if n % 2 else None) for n in range(40)]
-    rows = [row for t in told for row in (t.row("impression"), t.row("click"), t.purchase("o", 100), t.vital("INP", 80))]
+    rows = [
+        row for t in told for row in (t.row("impression"), t.row("click"), t.purchase("o", 100), t.vital("INP", 80))
+    ]
     rows += [loose("custom", decisions.campaign.site_id, None, name=f"n{n}") for n in range(20)]
     async with await Store.open(settings) as second, await Store.open(settings) as third:
         batches = []

@@ -1,0 +1,213 @@
+"""A thousand bad releases and a thousand harmless ones. ``python -m bench.experiments_release``.
+
+The pure machine of `arauto.experiments` on simulated traffic. Looks come every 500 visitors in the thousand releases
+(every 25 where the exposures until rollback are measured); in service a look follows every batch of events.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arauto.experiments import (
+    Guardrail,
+    Measured,
+    Move,
+    Prior,
+    Reading,
+    ReleasePlan,
+    ReleaseState,
+    apply_move,
+    lift_evidence,
+    next_move,
+    pair_terms,
+    read_guardrails,
+    share_of,
+    state_after,
+)
+from bench.experiments_common import upper, write
+
+Floats = NDArray[np.float64]
+
+RAILS = (
+    (Guardrail(name="ctr"), 0.10),
+    (Guardrail(name="conversion", margin=0.15), 0.03),
+    (Guardrail(name="slow", bad="greater", margin=0.15), 0.25),
+)
+PLAN = ReleasePlan(guardrails=tuple(rail for rail, _ in RAILS))
+GAMMA = 1.04
+
+
+def simulate(effects: Floats, visitors: int, look: int, seed: int) -> dict[str, Any]:
+    """Releases side by side; ``effects`` move the click rate. The evidence is computed for all of them in one go."""
+    rng = np.random.default_rng(seed)
+    runs = effects.size
+    states = [ReleaseState() for _ in range(runs)]
+    sums = np.zeros((len(RAILS), runs, 2, 12))
+    exposures, lost = np.zeros(runs), np.zeros(runs)
+    ended = np.full(runs, np.nan)
+    for step in range(visitors // look):
+        shares = np.array([share_of(PLAN, state) for state in states])
+        lost += shares * look * np.maximum(0.0, -effects)
+        live = np.array([place for place, state in enumerate(states) if state.status == "running"], dtype=int)
+        if not live.size:
+            continue
+        share = shares[live]
+        treated = rng.binomial(look, share)
+        exposures[live] += treated
+        n = np.stack([look - treated, treated], axis=-1).astype(float)
+        following = np.array([PLAN.steps[min(states[place].step + 1, len(PLAN.steps) - 1)] for place in live])
+        harm, safety = np.zeros((len(RAILS), live.size)), np.zeros((len(RAILS), live.size))
+        tolerances = np.zeros_like(harm)
+        for row, (rail, rate) in enumerate(RAILS):
+            moved = rate * (1.0 + effects[live]) if rail.name == "ctr" else np.full(live.size, rate)
+            k = np.stack([rng.binomial(look - treated, rate), rng.binomial(treated, moved)], axis=-1).astype(float)
+            sums[row, live] += pair_terms(share, n, k, k)
+            tolerances[row] = np.maximum(rail.margin, PLAN.harm_budget / following)
+            sign = -1.0 if rail.bad == "less" else 1.0
+            harm[row] = lift_evidence(sums[row, live], side=rail.bad, prior=Prior(rail.expected))
+            for tolerance in np.unique(tolerances[row]):
+                these = tolerances[row] == tolerance
+                null = max(sign * tolerance, -0.95)
+                safety[row, these] = lift_evidence(
+                    sums[row, live][these],
+                    null,
+                    side="greater" if rail.bad == "less" else "less",
+                    prior=Prior(abs(null)),
+                )
+        for column, place in enumerate(live):
+            readings = [
+                Reading(
+                    name=rail.name,
+                    harm=float(harm[row, column]),
+                    safety=float(safety[row, column]),
+                    tolerance=float(tolerances[row, column]),
+                )
+                for row, (rail, _) in enumerate(RAILS)
+            ]
+            states[place] = apply_move(states[place], next_move(PLAN, states[place], readings, int(exposures[place])))
+            if states[place].status != "running":
+                ended[place] = (step + 1) * look
+    rolled = np.array([state.status == "rolled_back" for state in states])
+    return {"rolled": rolled, "lost": lost, "ended": ended, "exposures": exposures, "states": states}
+
+
+def thousand_bad(visitors: int) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    effects = -np.exp(rng.uniform(math.log(0.02), math.log(0.5), 1000))
+    found = simulate(effects, visitors, 500, 2)
+    rolled, lost = found["rolled"], found["lost"]
+    full = visitors * -effects
+    great = effects <= -0.10
+    return {
+        "releases": 1000,
+        "visitors_each": visitors,
+        "rolled_back": rolled.mean(),
+        "of_10_percent_or_worse": int(great.sum()),
+        "rolled_back_of_those": rolled[great].mean(),
+        "harm_of_an_immediate_launch_over_ours": full.sum() / lost.sum(),
+        "the_same_for_losses_of_2_to_5_percent": full[effects > -0.05].sum() / lost[effects > -0.05].sum(),
+    }
+
+
+def thousand_harmless(visitors: int) -> dict[str, Any]:
+    found = simulate(np.zeros(1000), visitors, 500, 3)
+    rolled = int(found["rolled"].sum())
+    done = np.array([state.status == "done" for state in found["states"]])
+    return {
+        "releases": 1000,
+        "rolled_back": rolled / 1000,
+        "upper": upper(rolled, 1000),
+        "done": done.mean(),
+        "median_visitors_to_everyone": float(np.median(found["ended"][done])),
+    }
+
+
+def exposures_until_rollback(kind: str, base: float, runs: int, seed: int) -> dict[str, Any]:
+    """A −30 % conversion, or a +20 % p75 load time, from the first step (1 % of traffic) on; a look every 25 visitors
+    of the change."""
+    rng = np.random.default_rng(seed)
+    taken, seconds = [], []
+    rail = (
+        Guardrail(name="conversion", expected=0.3)
+        if kind == "conversion"
+        else Guardrail(name="load", kind="quantile", bad="greater", bucket_ratio=GAMMA)
+    )
+    plan = ReleasePlan(guardrails=(rail,))
+    state = ReleaseState()
+    for _ in range(runs):
+        sums, counts, exposures = np.zeros((2, 12)), np.zeros((1, 2, 300)), 0
+        while exposures < 20_000:
+            n = [2475, 25]
+            exposures += 25
+            if kind == "conversion":
+                k = [rng.binomial(n[0], base), rng.binomial(n[1], 0.7 * base)]
+                sums += pair_terms([0.01], [n], [k], [k])[0]
+                measured = Measured(sums=sums)
+            else:
+                for arm, factor in ((0, 1.0), (1, 1.2)):
+                    reading = factor * rng.lognormal(math.log(1200.0), 0.6, n[arm])
+                    bucket = np.clip(np.log(reading) / math.log(GAMMA), 0, 299).astype(int)
+                    counts[0, arm] += np.bincount(bucket, minlength=300)
+                measured = Measured(share=np.array([0.01]), counts=counts)
+            began = time.perf_counter()
+            move = next_move(plan, state, read_guardrails(plan, state, {rail.name: measured}, bounds=False), exposures)
+            seconds.append(time.perf_counter() - began)
+            if move.action == "rollback":
+                break
+        taken.append(exposures)
+    return {
+        "base": base,
+        "runs": runs,
+        "median_exposures": float(np.median(taken)),
+        "p90_exposures": float(np.quantile(taken, 0.9)),
+        "median_seconds_of_a_look": float(np.median(seconds)),
+        "p99_seconds_of_a_look": float(np.quantile(seconds, 0.99)),
+    }
+
+
+def crashes(runs: int = 300) -> dict[str, Any]:
+    """The pure half of crash safety: a writer dies between deciding, writing and applying, and starts from the log."""
+    rng = np.random.default_rng(5)
+    differing = 0
+    for _ in range(runs):
+        log: list[Move] = []
+        while True:
+            state = state_after(log)
+            if state.status != "running":
+                break
+            harm = 9.0 if rng.random() < 0.05 else 0.0
+            readings = [Reading(name=rail.name, harm=harm, safety=9.0, tolerance=0.1) for rail, _ in RAILS]
+            move = next_move(PLAN, state, readings, 1000)
+            if rng.random() < 0.3:
+                continue  # died before writing: nothing happened
+            if not any(line.version == move.version for line in log):
+                log.append(move)
+            if rng.random() < 0.3:
+                move = log[-1]  # died after writing, before answering: the same line is written again
+                if not any(line.version == move.version for line in log):
+                    log.append(move)
+            differing += apply_move(state, move) != state_after(log)
+            differing += [line.version for line in log] != list(range(1, len(log) + 1))
+    return {"runs": runs, "states_that_differ_from_the_log": differing}
+
+
+def main() -> None:
+    started = time.process_time()
+    visitors = 600_000
+    figures: dict[str, Any] = {
+        "bad": thousand_bad(visitors),
+        "harmless": thousand_harmless(visitors),
+        "conversion −30 %": [exposures_until_rollback("conversion", base, 200, 4) for base in (0.10, 0.05)],
+        "p75 load time +20 %": exposures_until_rollback("load", 0.25, 100, 4),
+        "crashes (pure part)": crashes(),
+    }
+    write("experiments_release", figures, started)
+
+
+if __name__ == "__main__":
+    main()
