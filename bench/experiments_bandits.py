@@ -174,10 +174,11 @@ def replay_tests(tests: list[Floats], kind: str, seed: int, correlation: float =
         standard = (rates - rates.mean()) / max(rates.std(), 1e-12)
         scores = correlation * standard + (1.0 - correlation**2) ** 0.5 * rng.normal(size=arms)
         scores = -scores if kind == "reversed" else scores
-        options: dict[str, Any] = {
+        choices: dict[str, dict[str, Any]] = {
             "plain": {"prior": uniform_prior, "sharpness": 1.0},
             "pooled": {"prior": pooled_prior},
-        }.get(kind, {"prior": trust.prior(scores), "sharpness": 3.0})
+        }
+        options = choices.get(kind, {"prior": trust.prior(scores), "sharpness": 3.0})
         bandit = BernoulliBandit(arms, seed=int(rng.integers(2**31)), floor=0.01, **options)
         tosses, listed, got = rng.random(300 * arms).tolist(), rates.tolist(), 0.0
         for step, toss in enumerate(tosses, 1):

@@ -42,9 +42,10 @@ def peer(script: str, venv: str, given: dict[str, Any], arrays: dict[str, np.nda
         return {"missing": f"{python} is not there: see bench/experiments_common.py"}
     with tempfile.TemporaryDirectory() as folder:
         question, answer = Path(folder) / "in.npz", Path(folder) / "out.json"
-        np.savez(question, given=np.array(json.dumps(given)), **(arrays or {}))
+        packed: dict[str, Any] = {"given": np.array(json.dumps(given)), **(arrays or {})}
+        np.savez(question, **packed)
         done = subprocess.run(
-            [python.absolute(), HERE / script, question, answer], check=False, capture_output=True, text=True
+            [python.absolute(), "-P", HERE / script, question, answer], check=False, capture_output=True, text=True
         )
         if done.returncode:
             return {"missing": f"{script} failed: {done.stderr.strip()[-400:]}"}

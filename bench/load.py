@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import cast
 
 import msgspec
+import psutil
 import uvloop
 
 END = b"\r\n\r\n"
@@ -25,13 +26,17 @@ LENGTH = b"content-length: "
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What one client process does. ``rate`` is in requests a second, 0 for as many as go."""
+    """What one client process does. ``rate`` is in requests a second, 0 for as many as go.
+
+    ``bodies`` are sent in turn, again and again; those of ``file`` (MessagePack, a list of bytes) once each.
+    """
 
     host: str
     port: int
     path: str
-    bodies: list[bytes]
     connections: int
+    bodies: list[bytes] = []
+    file: str = ""
     seconds: float
     warm_up: float = 1.0
     rate: float = 0.0
@@ -43,8 +48,12 @@ class Load(msgspec.Struct, kw_only=True):
 
     answers: int = 0
     errors: int = 0
+    acknowledged: int = 0
+    """Good answers of the whole run, warm-up and end included."""
     seconds: float = 0.0
     busy: float = 0.0
+    dry: bool = False
+    """Whether the bodies ran out before the time: then the rate is worth nothing."""
     latencies: list[float] = []
 
     @property
@@ -97,7 +106,9 @@ class _Client:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         head = f"POST {plan.path} HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n{plan.headers}"
-        self._requests = cycle([f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in plan.bodies])
+        bodies = plan.bodies or msgspec.msgpack.decode(Path(plan.file).read_bytes(), type=list[bytes])
+        requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+        self._requests = cycle(requests) if plan.bodies else iter(requests)
         self._idle: deque[_Connection] = deque()
         self._due: deque[float] = deque()
         self._ending = False
@@ -130,20 +141,23 @@ class _Client:
                 self._due.append(next_due)
                 next_due += 1 / self._plan.rate
             while self._due and self._idle:
-                self._idle.popleft().send(next(self._requests), self._due.popleft())
+                self.free(self._idle.popleft())
             await asyncio.sleep(max(0.0, min(next_due - time.perf_counter(), 0.001)))
 
     def free(self, connection: _Connection) -> None:
         if self._ending:
             return
-        if not self._plan.rate:
-            connection.send(next(self._requests), time.perf_counter())
-        elif self._due:
-            connection.send(next(self._requests), self._due.popleft())
-        else:
+        if self._plan.rate and not self._due:
             self._idle.append(connection)
+            return
+        request = next(self._requests, None)
+        if request is None:
+            self.load.dry = True
+        else:
+            connection.send(request, self._due.popleft() if self._plan.rate else time.perf_counter())
 
     def answered(self, connection: _Connection, due: float, good: bool) -> None:
+        self.load.acknowledged += good
         if self.measuring:
             self.load.latencies.append(time.perf_counter() - due)
             self.load.answers += good
@@ -167,15 +181,15 @@ def run(plans: Sequence[Plan]) -> Load:
     whole = Load(latencies=sorted(latency for part in parts for latency in part.latencies))
     whole.answers = sum(part.answers for part in parts)
     whole.errors = sum(part.errors for part in parts)
+    whole.acknowledged = sum(part.acknowledged for part in parts)
     whole.seconds = max(part.seconds for part in parts)
     whole.busy = max(part.busy for part in parts)
+    whole.dry = any(part.dry for part in parts)
     return whole
 
 
 def cpu_seconds(pid: int) -> float:
-    """The CPU time that a process and its descendants have used so far (user and system), from ``/proc``."""
-    import psutil
-
+    """The CPU time that a process and its descendants have used so far, user and system."""
     process = psutil.Process(pid)
     total = 0.0
     for one in (process, *process.children(recursive=True)):
@@ -185,6 +199,3 @@ def cpu_seconds(pid: int) -> float:
             continue
         total += times.user + times.system
     return total
-
-
-CORES = os.cpu_count() or 1

@@ -127,6 +127,7 @@ class _Clerk:
         origin = request.headers.get("origin")
         if origin is not None and self._desk.runtime.knows_origin(origin):
             response.headers["access-control-allow-origin"] = origin
+            response.headers["vary"] = "Origin"
 
     async def visitors_preflight(self, request: Request) -> Response:
         """Answer a browser that asks whether its page may export or erase."""

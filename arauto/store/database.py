@@ -40,6 +40,7 @@ class Database:
             ) from None
         self._embedded = embedded
         self._healing = asyncio.Lock()
+        self._closed = False
         self.patience = patience
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._healed_dsn,
@@ -55,9 +56,11 @@ class Database:
         )
 
     async def open(self) -> None:
+        await self._heal(make=True)
         await self.pool.open()
 
     async def close(self) -> None:
+        self._closed = True
         await self.pool.close()
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.release)
@@ -74,7 +77,7 @@ class Database:
                     await connection.close()
                     raise
             except psycopg.OperationalError as failure:
-                if _is_final(failure) or time.monotonic() > deadline:
+                if not is_outage(failure) or _is_final(failure) or time.monotonic() > deadline:
                     raise translated(failure) from failure
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -122,13 +125,18 @@ class Database:
 
     async def _healed_dsn(self) -> str:
         """The address, once the embedded server is up: asked before every new connection, so it heals the server."""
+        if self._closed:
+            raise PoolClosed("the store is closed")
+        try:
+            await self._heal(make=False)
+        except StoreError as failure:
+            raise psycopg.OperationalError(str(failure)) from failure
+        return self._dsn
+
+    async def _heal(self, *, make: bool) -> None:
         if self._embedded is not None:
             async with self._healing:
-                try:
-                    await asyncio.to_thread(self._embedded.ensure_running)
-                except StoreError as failure:
-                    raise psycopg.OperationalError(str(failure)) from failure
-        return self._dsn
+                await asyncio.to_thread(self._embedded.ensure_running, make=make)
 
 
 def is_outage(failure: psycopg.Error) -> bool:

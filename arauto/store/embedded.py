@@ -51,8 +51,8 @@ class EmbeddedPostgres:
         """How to reach it; only this user of the machine, and root, may."""
         return make_conninfo(host=str(_socket_folder(self.folder)), user="postgres", dbname="postgres")
 
-    def ensure_running(self) -> None:
-        """Bring the server up, making its data folder the first time, and count this process among its users.
+    def ensure_running(self, *, make: bool = True) -> None:
+        """Bring the server up and count this process among its users. With ``make``, make the data folder if need be.
 
         Raises:
             StoreError: when it does not come up; the end of its log is in the message.
@@ -66,7 +66,7 @@ class EmbeddedPostgres:
                 fcntl.flock(self._users, fcntl.LOCK_SH)
                 self._finalizer = weakref.finalize(self, _release, self.folder, self._users, os.getpid())
             if not self._ready():
-                self._start()
+                self._start(make)
 
     def release(self) -> None:
         """Leave the server; its last user stops it. Happens by itself when the process ends normally."""
@@ -74,9 +74,11 @@ class EmbeddedPostgres:
             self._finalizer()
             self._finalizer, self._users = None, None
 
-    def _start(self) -> None:
+    def _start(self, make: bool) -> None:
         deadline = time.monotonic() + START_SECONDS
         if not (self.folder / "PG_VERSION").exists():
+            if not make:
+                raise StoreError(f"the data in {self.folder} are gone", mend="bring the folder back")
             self._make()
         self._check_version()
         config = self.folder / _CONFIG
@@ -227,6 +229,9 @@ def _make_socket_folder(folder: Path) -> Path:
 def _release(folder: Path, users: int, process: int) -> None:
     """Drop our share of the users' lock; when nobody else has one, stop the server. A forked child leaves it alone."""
     if os.getpid() != process:
+        return
+    if not folder.exists():  # somebody removed the data; the server notices that itself, and ends
+        os.close(users)
         return
     with _locked(folder.with_name(f"{folder.name}.lock")):
         try:

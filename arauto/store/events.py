@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
@@ -17,7 +16,7 @@ from psycopg.rows import DictRow, dict_row
 from arauto.core.errors import StoreError
 from arauto.core.events import EventRow
 from arauto.store.batch import JOINED, Choice, Entry, Facts, choose, encode, tie, to_entry
-from arauto.store.database import CHANNEL, RETRY_SECONDS, Database, is_outage, translated
+from arauto.store.database import RETRY_SECONDS, Database, is_outage, translated
 from arauto.store.records import Appended, AppendStatus
 from arauto.store.shards import Shard
 
@@ -27,9 +26,6 @@ _ATTRIBUTE = _SQL.joinpath("attribute.sql").read_bytes()
 _ERASED = "AR001"  # raised by append.sql
 _MAX_ROWS = 20_000  # of one statement: some 5 MB of JSON
 _MAX_TURNS = 8  # of one batch against others that take the same ids
-_NEWS_SECONDS = 0.05
-
-_log = logging.getLogger("arauto.store")
 
 
 class _ClashError(Exception):
@@ -59,15 +55,14 @@ class _Outcome:
 class EventLog:
     """Appends events over a connection of its own, one transaction at a time.
 
-    Other processes are told of changed totals (``Notice("totals", campaign)``), at most twenty times a second.
+    Nobody is told of changed totals: a NOTIFY in every append would make all commits wait for one lock, so the caller
+    tells of many appends at once (:meth:`arauto.store.Store.notify`).
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._shard = Shard(database)
         self._turn = asyncio.Lock()
-        self._news: set[int] = set()
-        self._teller: asyncio.Task[None] | None = None
 
     async def append(self, rows: Sequence[EventRow]) -> Appended:
         """Store ``rows`` and count them; committed when this returns.
@@ -95,13 +90,9 @@ class EventLog:
                 await self._write(part, outcome)
             for part in _parts(loose):
                 await self._attribute(part, outcome)
-        self._announce(outcome.changed)
         return Appended(status=outcome.status, changed=frozenset(outcome.changed), problems=outcome.problems)
 
     async def close(self) -> None:
-        if self._teller is not None:
-            await asyncio.wait({self._teller}, timeout=1)
-            self._teller.cancel()
         async with self._turn:
             await self._shard.close()
 
@@ -208,22 +199,6 @@ class EventLog:
             except asyncio.CancelledError:
                 await self._shard.close()
                 raise
-
-    def _announce(self, changed: set[int]) -> None:
-        self._news |= changed
-        if self._news and (self._teller is None or self._teller.done()):
-            self._teller = asyncio.create_task(self._tell())
-
-    async def _tell(self) -> None:
-        while self._news:
-            news, self._news = sorted(self._news), set()
-            try:
-                await self._database.fetch(
-                    "SELECT pg_notify(%s, 'totals:' || id) FROM unnest(%s::bigint[]) AS id", [CHANNEL, news]
-                )
-            except StoreError as failure:
-                _log.warning("other processes were not told of new totals: %s", failure)
-            await asyncio.sleep(_NEWS_SECONDS)
 
 
 def _parts(entries: list[Entry]) -> list[list[Entry]]:

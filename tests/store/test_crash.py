@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -71,8 +72,14 @@ async def home() -> AsyncIterator[Path]:
         yield Path(folder)
 
 
-def kill_server(home: Path) -> None:
-    os.kill(int((home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+async def kill_server(home: Path) -> None:
+    """Kill it; when it happens to be down, others are bringing it up, and it is waited for."""
+    for _ in range(1200):
+        try:
+            return os.kill(int((home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        except (OSError, IndexError):
+            await asyncio.sleep(0.05)
+    raise TimeoutError
 
 
 async def verify(store: Store, acknowledged: set[UUID]) -> int:
@@ -115,7 +122,7 @@ async def test_a_living_process_outlives_the_death_of_its_database(home: Path) -
             while len(acknowledged) < before + 40:
                 await asyncio.sleep(0.01)
                 assert not any(task.done() for task in tasks)
-            kill_server(home)
+            await kill_server(home)
         stop = True
         await asyncio.gather(*tasks)
         await second.ping()
@@ -135,7 +142,7 @@ async def test_killed_writers_lose_nothing_they_acknowledged(home: Path) -> None
             assert said[-1].endswith(b"\n")
             lines += 1
         if turn == 1:
-            kill_server(home)
+            await kill_server(home)
         writer.kill()
         said += (await writer.stdout.read()).splitlines(keepends=True)
         await writer.wait()
@@ -157,7 +164,7 @@ async def test_a_job_goes_on_after_its_database_died(home: Path, monkeypatch: py
                 await context.progress(context.done + 1, 10)
                 steps.append(context.done)
                 if context.done == 5 and steps.count(5) == 1:
-                    kill_server(home)
+                    await kill_server(home)
 
         store.jobs.register("work", work)
         job = await store.jobs.defer("work", {})
@@ -181,7 +188,7 @@ async def test_patience_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         good = config.read_text()
         config.write_text("shared_buffers = nonsense\n")
         monkeypatch.setattr("arauto.store.embedded.START_SECONDS", 0.1)
-        kill_server(home)
+        await kill_server(home)
         rows = news(decisions)
         for call in (
             store.events.append(rows),
@@ -196,7 +203,11 @@ async def test_patience_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.undo()
         store._database.patience = 60
         await store.events.append(rows)
-        await verify(store, {row.event_id for row in rows})
+        async with asyncio.timeout(60):
+            while True:
+                with suppress(StoreError):
+                    await verify(store, {row.event_id for row in rows})
+                    break
 
 
 async def test_a_cancelled_append_leaves_a_working_log(home: Path) -> None:
@@ -212,3 +223,24 @@ async def test_a_cancelled_append_leaves_a_working_log(home: Path) -> None:
         for batch in batches:
             await store.events.append(batch)
         await verify(store, {row.event_id for batch in batches for row in batch})
+
+
+async def test_a_closed_store_stays_closed(home: Path) -> None:
+    store = await Store.open(Settings(home=home))
+    await store.close()
+    for call in (store.ping(), store.rollups.totals(1), store.catalogue.sites(), store.receipt_secret()):
+        with pytest.raises(StoreError):
+            await call
+    assert not (home / "postgres" / "postmaster.pid").exists()
+
+
+async def test_lost_data_are_not_replaced_by_an_empty_database(home: Path) -> None:
+    async with await Store.open(Settings(home=home), patience=0.5) as store:
+        await kill_server(home)
+        (home / "postgres").rename(home / "moved")
+        with pytest.raises(StoreError, match="are gone"):
+            await store._database.connect()
+        assert not (home / "postgres").exists()
+        (home / "moved").rename(home / "postgres")
+    async with await Store.open(Settings(home=home)) as store:
+        assert len(await store.catalogue.campaigns()) == 1
