@@ -46,7 +46,7 @@ class _Site:
         self._book = book
 
     def bodies(self, count: int, size: int) -> list[bytes]:
-        """``count`` bodies of ``size`` events, all different: an impression of each decision, of every second a click."""
+        """``count`` bodies of ``size`` events, all different: impressions, and a click of every second decision."""
         events: list[dict[str, Any]] = []
         now = time.time_ns() // 1_000_000
         decision = 0

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.experiments import BernoulliBandit, LinearBandit, Posterior, Trust, pooled_prior
-from bench.experiments_common import data_path, peer, write
+from bench.experiments_common import data_path, finish, peer
+from bench.machine import write_result
 
 Floats = NDArray[np.float64]
 ARMS, FEATURES = 32, 16
@@ -210,14 +211,21 @@ def warm_start() -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     started = time.process_time()
-    write(
-        "experiments_bandits",
-        {"regret": against_peers(), "decide + update a CPU second": speed(), "upworthy": warm_start()},
-        started,
+    regret, fast, warm = against_peers(), speed(), warm_start()
+    tables = [table for name, table in regret.items() if name != "missing"]
+    passed = (
+        not regret["missing"]
+        and all(next(iter(table)).startswith("arauto") for table in tables)
+        and fast["thompson, 32 arms"] >= 50_000
+        and min(rate for name, rate in fast.items() if name.startswith("linear")) >= 25_000
+        and warm.get("warm_at_100_less_plain_at_300", -1.0) >= 0.0
+        and warm.get("loss_of_a_reversed_prior_at_300", 1.0) < 0.01
     )
+    figures = {"regret": regret, "decide + update a CPU second": fast, "upworthy": warm}
+    return finish(figures, started, passed=bool(passed))
 
 
 if __name__ == "__main__":
-    main()
+    write_result("experiments_bandits", main())

@@ -22,7 +22,6 @@ import numpy as np
 from arauto.core.settings import load_settings
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 
 
 def data_path(*parts: str) -> Path | None:
@@ -60,13 +59,10 @@ def upper(k: int, n: int) -> float:
     return round(wilson_interval(k, n).high, 4)
 
 
-def write(name: str, figures: dict[str, Any], started: float) -> None:
-    """Write ``bench/results/<name>.json`` and print it."""
-    RESULTS.mkdir(exist_ok=True)
-    figures = {**figures, "cpu_seconds": round(time.process_time() - started, 1)}
-    text = json.dumps(_plain(figures), indent=2, ensure_ascii=False)
-    (RESULTS / f"{name}.json").write_text(text + "\n", "utf-8")
-    print(text)
+def finish(figures: dict[str, Any], started: float, *, passed: bool) -> dict[str, Any]:
+    """The result as plain JSON, with the CPU seconds it took; ``passed``: every promise was kept."""
+    plain: dict[str, Any] = _plain({"passed": passed, **figures, "cpu_seconds": time.process_time() - started})
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -22,7 +22,8 @@ from arauto.experiments.offpolicy.estimators import dros
 from arauto.experiments.offpolicy.evaluate import abstention, choose
 from arauto.experiments.offpolicy.reward import cross_fit
 from arauto.loop import open_bandit_here, open_bandit_path
-from bench.experiments_common import peer, upper, write
+from bench.experiments_common import finish, peer, upper
+from bench.machine import write_result
 
 Floats = NDArray[np.float64]
 RUNS = 10
@@ -181,10 +182,13 @@ def coverage(runs: int = 200, n: int = 2000, arms: int = 8) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     started = time.process_time()
-    write("experiments_offpolicy", {"made data": coverage(), "open bandit": open_bandit()}, started)
+    made, real = coverage(), open_bandit()
+    cells = real.get("best_or_within_10_percent_of_best, mean_error", 0)
+    passed = made["covered"] >= 0.9 and not made["answered_below_an_effective_size_of_100"] and cells >= 10
+    return finish({"made data": made, "open bandit": real}, started, passed=bool(passed))
 
 
 if __name__ == "__main__":
-    main()
+    write_result("experiments_offpolicy", main())

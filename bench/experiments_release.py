@@ -29,7 +29,8 @@ from arauto.experiments import (
     share_of,
     state_after,
 )
-from bench.experiments_common import upper, write
+from bench.experiments_common import finish, upper
+from bench.machine import write_result
 
 Floats = NDArray[np.float64]
 
@@ -196,7 +197,7 @@ def crashes(runs: int = 300) -> dict[str, Any]:
     return {"runs": runs, "states_that_differ_from_the_log": differing}
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     started = time.process_time()
     visitors = 600_000
     figures: dict[str, Any] = {
@@ -206,8 +207,16 @@ def main() -> None:
         "p75 load time +20 %": exposures_until_rollback("load", 0.25, 100, 4),
         "crashes (pure part)": crashes(),
     }
-    write("experiments_release", figures, started)
+    rails = figures["conversion −30 %"][0]["median_exposures"], figures["p75 load time +20 %"]["median_exposures"]
+    passed = (
+        figures["bad"]["harm_of_an_immediate_launch_over_ours"] >= 5.0
+        and figures["bad"]["rolled_back_of_those"] >= 0.99
+        and figures["harmless"]["rolled_back"] <= 0.05
+        and max(rails) <= 1000
+        and figures["crashes (pure part)"]["states_that_differ_from_the_log"] == 0
+    )
+    return finish(figures, started, passed=bool(passed))
 
 
 if __name__ == "__main__":
-    main()
+    write_result("experiments_release", main())

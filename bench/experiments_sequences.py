@@ -26,7 +26,8 @@ from arauto.experiments import (
     ratio_mismatch_at_end,
 )
 from arauto.experiments.bandits import Posterior
-from bench.experiments_common import data_path, upper, write
+from bench.experiments_common import data_path, finish, upper
+from bench.machine import write_result
 
 Floats = NDArray[np.float64]
 REFUTED = math.log(20.0)
@@ -257,7 +258,7 @@ def cookie_cats() -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     started = time.process_time()
     figures: dict[str, Any] = {
         "asos": asos(),
@@ -274,8 +275,21 @@ def main() -> None:
         visitors_to_decide(base, lift, 200, 3)
         for base, lift in ((0.10, 0.10), (0.10, 0.20), (0.05, 0.30), (0.40, 0.05), (0.10, -0.20))
     ]
-    write("experiments_sequences", figures, started)
+    wrong = figures["false positives, every visitor a look"].values()
+    covered = figures["coverage under a bandit with hourly drift"].values()
+    told = [row["mean_over_fixed"] for row in figures["visitors until decided, over the fixed test"]]
+    passed = (
+        all(row["rate"] <= 0.05 and row["upper"] <= 0.06 for row in wrong)
+        and all(row["covered"] >= 0.95 for row in covered)
+        and all(row["arauto, told the effect"] <= 1.25 for row in told)
+        and all(
+            row["arauto, told the effect"] <= min(value for name, value in row.items() if "arauto" not in name)
+            for row in told
+        )
+        and bool(figures["cookie cats"].get("sample_ratio_problem_reported"))
+    )
+    return finish(figures, started, passed=passed)
 
 
 if __name__ == "__main__":
-    main()
+    write_result("experiments_sequences", main())

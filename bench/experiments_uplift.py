@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.experiments import fit_uplift, policy_value, uplift_curve
-from bench.experiments_common import data_path, write
+from bench.experiments_common import data_path, finish
+from bench.machine import write_result
 
 Floats = NDArray[np.float64]
 SPLITS = 10
@@ -75,20 +76,19 @@ def study(x: Floats, kind: NDArray[np.str_], outcome: Floats, mail: str) -> dict
     }
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     started = time.process_time()
     loaded = load()
     if loaded is None:
-        write("experiments_uplift", {"missing": "hillstrom.parquet: set ARAUTO_DATA_DIR"}, started)
-        return
+        return finish({"missing": "hillstrom.parquet: set ARAUTO_DATA_DIR"}, started, passed=False)
     x, kind, outcomes = loaded
     figures = {
         f"{mail}, {name}": study(x, kind, outcomes[name], mail)
         for mail in ("Mens E-Mail", "Womens E-Mail")
         for name in ("visit", "spend")
     }
-    write("experiments_uplift", {"splits": SPLITS, **figures}, started)
+    return finish({"splits": SPLITS, **figures}, started, passed=True)
 
 
 if __name__ == "__main__":
-    main()
+    write_result("experiments_uplift", main())

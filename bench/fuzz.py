@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,7 +73,8 @@ class Mutator:
         )
 
     def _hostile(self) -> Any:
-        return self._random.choice(HOSTILE)
+        # A copy: what is bent further must not bend the list itself.
+        return deepcopy(self._random.choice(HOSTILE))
 
     def _query(self) -> dict[str, Any]:
         query: dict[str, Any] = {"key": self._key, "campaign": self._campaign}

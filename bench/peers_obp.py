@@ -102,7 +102,7 @@ def measure(behaviour: str, target: str, campaign: str, split: bool, runs: int, 
 def values(log: Any, part: Any, target: Any) -> dict[str, float]:
     """Seven estimators with a cross-fitted logistic reward model, as in the pipeline's own example, and MRDR."""
     from obp import ope  # type: ignore[import-not-found]
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-not-found,import-untyped]
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-not-found]
 
     grid = [1, 5, 10, 50, 100, 500, 1000, 5000, 10000, np.inf]
     dist = np.broadcast_to(target, (part["n_rounds"], *target.shape)).copy()

@@ -191,12 +191,16 @@ class Keeper:
             await self._done.wait()
 
 
+def _jobs_process() -> multiprocessing.Process:
+    return multiprocessing.Process(target=do_jobs, kwargs={"of_server": True}, name="arauto-jobs")
+
+
 class _JobsProcess:
     """The process that does background jobs, started again whenever it dies."""
 
     def __init__(self) -> None:
         self._ending = threading.Event()
-        self._process = multiprocessing.Process(target=do_jobs, name="arauto-jobs")
+        self._process = _jobs_process()
         self._thread = threading.Thread(target=self._watch, name="jobs-watch")
 
     def __enter__(self) -> Self:
@@ -220,7 +224,7 @@ class _JobsProcess:
             if self._ending.wait(JOBS_PAUSE_S):
                 return
             log.warning("the process for background jobs ended with %s; starting it again", self._process.exitcode)
-            self._process = multiprocessing.Process(target=do_jobs, name="arauto-jobs")
+            self._process = _jobs_process()
             self._process.start()
 
 

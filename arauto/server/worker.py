@@ -90,21 +90,30 @@ async def end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def do_jobs() -> None:
-    """The body of the process that does background jobs: apart, so that a crash of native model code costs only it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def do_jobs(*, of_server: bool = False) -> None:
+    """Do background jobs until SIGTERM or SIGINT. A process of its own: a crash of native model code costs only it.
+
+    ``of_server``: it is a server's, which alone ends it, and must not outlive it.
+    """
     start_logging()
-    asyncio.run(_do_jobs(load_settings()))
+    asyncio.run(_do_jobs(load_settings(), of_server))
 
 
-async def _do_jobs(settings: Settings) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    watch = asyncio.create_task(end_with_parent())
+async def _do_jobs(settings: Settings, of_server: bool) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    if of_server:
+        # Ctrl-C reaches every process of a terminal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        watch = asyncio.create_task(end_with_parent())
+    else:
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+        watch = None
     async with await Store.open(settings) as store:
         register_jobs(store, settings)
         await store.jobs.run_worker(stop)
-    watch.cancel()
+    if watch is not None:
+        watch.cancel()
 
 
 def start_logging() -> None:

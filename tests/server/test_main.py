@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from uuid import uuid4
 
 import httpx
 import msgspec
 import psutil
+import psycopg
 import pytest
 
 from arauto.core.errors import ConflictError, StoreError
@@ -156,7 +159,7 @@ def test_what_cannot_start_says_why(tmp_path):
     nowhere = Secret("host=/nonexistent dbname=none connect_timeout=1")
     with (
         pytest.raises(StoreError) as caught,
-        running(Settings(home=tmp_path, port=0, database_url=nowhere), timeout=15),
+        running(Settings(home=tmp_path, port=0, database_url=nowhere), timeout=5),
     ):
         pass
     assert "did not start" in caught.value.problem
@@ -216,3 +219,27 @@ async def test_a_stream_does_not_keep_the_server_from_ending(own):
     assert not psutil.pid_exists(server.pid)
     writer.close()
     assert await reader.read() == b""
+
+
+@pytest.mark.parametrize("of_server", [False, True])
+def test_background_jobs_end_when_told(own, of_server):
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from arauto.server import do_jobs; do_jobs(of_server={of_server})"],
+        env={**os.environ, **to_environ(own)},
+        stderr=subprocess.PIPE,
+    )
+    url = own.database_url.reveal()
+
+    def works():
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT count(*) FROM procrastinate_workers").fetchone()[0]
+
+    until(works)
+    if of_server:
+        # The terminal's Ctrl-C is the server's to answer.
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+    else:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    process.stderr.close()
