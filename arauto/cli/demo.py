@@ -40,6 +40,8 @@ BRIEF = (
 )
 ROUND = 200
 """Simulated visitors between two looks at the campaign."""
+PAUSE_S = 2.0
+"""Between two rounds while the model writes."""
 STRIDE = 20
 """A round tells of its visitors by so many."""
 WRITTEN = 4
@@ -156,6 +158,8 @@ class _Show:
                 live.update(Group(report_view(report, self.settings.language), progress))
                 if job is not None and writing:
                     writing = await self._look(remote, job)
+                    # The model needs a core, and more visitors than wished for help nobody.
+                    await asyncio.sleep(PAUSE_S)
 
     async def _look(self, remote: Remote, job: int) -> bool:
         """Whether the model is still writing; says when its first variant joined."""
