@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -66,6 +67,9 @@ class Worker:
         self._front, self._desk = make_front(self._settings, self._runtime, self._board)
         beside = (end_with_parent(), self._leave_counts(), self._front.watch())
         self._tasks = [asyncio.create_task(one) for one in beside]
+        # What is there now stays: a full collection would look at all of it again, for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
 
     async def _close(self) -> None:
         for task in self._tasks:
