@@ -1,7 +1,7 @@
 """What happens next: decide, observe, learn, release. Ties the capabilities together."""
 
 from arauto.loop.admit import admit, read_batch, with_key
-from arauto.loop.answers import AllRefused, DecideAnswer, EventsAnswer
+from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
 from arauto.loop.campaigns import (
     Created,
     NewCampaign,
@@ -27,6 +27,7 @@ from arauto.loop.trace import where
 
 __all__ = [
     "AllRefused",
+    "CampaignDetail",
     "Created",
     "DecideAnswer",
     "Decider",
