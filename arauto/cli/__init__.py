@@ -12,6 +12,7 @@ import arauto
 from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
+from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.models import models, write
 from arauto.cli.serve import down, up, worker
 from arauto.cli.visitor import login, visitor
@@ -36,14 +37,17 @@ def main() -> None:
 
 
 for _command in (
+    backup,
     campaign,
     datasets,
     demo,
+    doctor,
     down,
     login,
     models,
     replay,
     report,
+    restore,
     simulate,
     site,
     up,
