@@ -112,7 +112,7 @@ def tag(frame: Frame) -> None:
         side = frame.height * 0.56
         frame.circle(cut, frame.height * 0.3, side * 0.5, palette.paper)
         frame.figure(Box(cut - side * 0.37, frame.height * 0.3 - side * 0.37, side * 0.74, side * 0.74), palette.paper)
-        left = Box(frame.pad, frame.pad, cut - 2 * frame.pad - side * 0.32, frame.height - 2 * frame.pad)
+        left = Box(frame.pad, frame.pad, cut - 2 * frame.pad - side * 0.42, frame.height - 2 * frame.pad)
         frame.stack(left, palette.tint, "brand headline sub fine")
         right = Box(cut + frame.pad * 0.8, frame.height * 0.6, frame.width - cut - 1.6 * frame.pad, frame.height * 0.4 - frame.pad)
         frame.stack(right, block, hero, align="center", grow=1.25)
@@ -239,7 +239,9 @@ def _halves(frame: Frame, share: float) -> tuple[Box, Box]:
         cut = page.w * (1 - share)
         return Box(pad, pad, cut - 1.7 * pad, page.h - 2 * pad), Box(cut, 0, page.w - cut, page.h)
     if frame.ratio < 0.4:
-        share = 0.3
+        share = 0.36
+    elif frame.ratio > 0.7:
+        share *= 0.92
     cut = page.h * share
     return Box(pad, cut + pad * 0.8, page.w - 2 * pad, page.h - cut - 1.7 * pad), Box(0, 0, page.w, cut)
 
@@ -262,11 +264,14 @@ def _strip(
     gap = pad * (0.8 if small else 1.3)
     inner = height - 2 * pad * (0.5 if small else 1.0)
     # What each column needs, from the number of letters: about 0.57 of the size each.
-    unit = frame.legible * (10.5 if small else max(11.0, min(17.0, 0.15 * height, width / 29)))
+    unit = frame.legible * (10.5 if small else max(10.5, min(17.0, 0.15 * height, width / 30)))
     action_w = len(content.action) * 0.58 * unit + 1.8 * unit
-    price_unit = frame.legible * (14.0 if small else max(15.0, min(38.0, 0.3 * height, width / 19)))
+    price_unit = frame.legible * (14.0 if small else max(14.5, min(38.0, 0.3 * height, width / 21)))
     price_w = len(content.price) * 0.52 * price_unit if content.price else 0.0
     right = width - gap * (1.4 if sheet else 1.0)
+    board = height >= 200
+    if board:  # the price above the button
+        action_w, price_w = max(action_w * 1.15, price_w * 1.1), 0.0
     needs = action_w + (price_w + gap if price_w else 0) + 2 * gap
     wide = height * (1.0 if small else 1.2)
     enough = width - wide - needs >= 0.5 * len(content.headline) * 0.6 * 11.5 * frame.legible
@@ -276,16 +281,23 @@ def _strip(
         ground = sheet
     top = (height - inner) / 2
     back = ground
-    if offer and content.price:
+    if board:
+        if offer and content.price:
+            back = offer
+            frame.rect(Box(right - action_w - gap * 1.5, 0, width, height), offer)
+        frame.stack(Box(right - action_w, top, action_w, inner), back, "offer action", align="center", grow=1.3)
+    elif offer and content.price:
         frame.rect(Box(right - action_w - price_w - gap * 2, 0, width, height), offer)
         back = offer
-    frame.stack(Box(right - action_w, top, action_w, inner), back, "action", align="right", grow=1.2)
-    if content.price:
+    if not board:
+        frame.stack(Box(right - action_w, top, action_w, inner), back, "action", align="right", grow=1.2)
+    if content.price and not board:
         place = Box(right - action_w - gap - price_w, top, price_w, inner)
         frame.stack(place, back, "offer", align="center", grow=1.2 if small else 1.0, price=1.15)
     left = x + gap * (0.7 if panel and enough else 1.0)
-    end = right - needs + gap * (0.6 if offer else 1.0)
-    frame.stack(Box(left, top, end - left, inner), ground, "headline" if small else "brand headline sub fine", grow=1.15)
+    end = right - needs - gap * 0.6 if offer and board else right - needs + gap * (0.3 if offer else 1.0)
+    roles = "headline" if small else "brand headline fine" if width < 400 else "brand headline sub fine"
+    frame.stack(Box(left, top, end - left, inner), ground, roles, grow=1.15)
 
 
 def _strip_picture(
@@ -295,8 +307,7 @@ def _strip_picture(
     height, pad = frame.height, frame.pad
     square = Box(0, 0, wide, height)
     if panel is None:
-        frame.circle(0, height, height * 0.3, frame.palette.deep)
-        return height * 0.12
+        return height * 0.08
     if slant:
         lean = height * 0.36
         frame.polygon(((0, 0), (wide + lean * 0.5, 0), (wide - lean * 0.5, height), (0, height)), panel)

@@ -254,6 +254,7 @@ def _asset(
         alt=i18n.say("kit.alt", work.brief.language, product=work.message.product, headline=content.headline),
         detail={
             "layout": design.layout,
+            "headline": content.headline,
             "channel": place.channel,
             "display": work.fonts.display,
             "text": work.fonts.text,
@@ -264,12 +265,13 @@ def _asset(
 
 
 def words_of(content: Content, drawn: Sequence[Drawn]) -> list[str]:
-    """The words that were drawn, in the order of the page; what did not fit is not among them."""
+    """The words that were drawn, in the order in which they are read; what did not fit is not among them."""
     said = {
-        "brand": [content.brand], "headline": [content.headline], "sub": [content.sub], "price": [content.price],
-        "was": [content.was, content.discount], "action": [content.action], "fine": [content.fine],
+        "brand": [content.brand], "headline": [content.headline], "sub": [content.sub],
+        "was": [content.was, content.discount], "price": [content.price], "action": [content.action], "fine": [content.fine],
     }  # fmt: skip
-    return [text for one in drawn for text in said.get(one.role, []) if text]
+    roles = {one.role for one in drawn}
+    return [text for role, texts in said.items() if role in roles for text in texts if text]
 
 
 def facts_of(message: Message, content: Content, drawn: Sequence[Drawn]) -> dict[str, str]:

@@ -16,7 +16,8 @@ from arauto.creative.placements import banner_places
 
 _LARGE = 24.0  # pixels from which a text counts as large (WCAG 2.2: 18 points); our display sizes are bold
 _LEAST_PX = 8.0
-_INK_SHARE = 0.01
+_THIN, _SMOOTHED = 14.0, 0.85  # below that size no pixel has the whole ink: smoothing takes a part of the contrast
+_INK_SHARE = 0.004
 _WORDLESS = ("rule",)
 _STORY = 0.6
 
@@ -50,8 +51,8 @@ def check_banner(asset: Asset, folder: Path, kit: Kit) -> Iterable[Finding]:
 
 
 def measured_contrast(picture: Image.Image, text: Drawn) -> float:
-    """The contrast of a text as it stands in the pixels: its ground is the most frequent colour of its box, and one
-    pixel in a hundred has at least this contrast to it (the others are ground, or the smoothed edges of letters)."""
+    """The contrast of a text as it stands in the pixels: its ground is the most frequent colour of its box, and four
+    pixels in a thousand have at least this contrast to it (the others are ground, or the smoothed edges of letters)."""
     edge = 2 if text.size > _LEAST_PX * 2 else 1
     left, top = max(0, int(text.x) - edge), max(0, int(text.y) - edge)
     box = (left, top, min(picture.width, int(text.x + text.w) + edge), min(picture.height, int(text.y + text.h) + edge))
@@ -83,7 +84,7 @@ def _texts(asset: Asset, picture: Image.Image, drawn: list[Drawn]) -> Iterable[F
             yield rules["BAN-SAFE"].finding("words", place=asset.id, role=text.role)
         least = LARGE_CONTRAST if text.size >= _LARGE else TEXT_CONTRAST
         found = measured_contrast(picture, text)
-        if found < least:
+        if found < least * (_SMOOTHED if text.size < _THIN else 1.0):
             yield rules["BAN-CONTRAST"].finding(
                 "words", place=asset.id, role=text.role, found=f"{found:.1f}", wanted=f"{least:g}"
             )
