@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from arauto.cli.common import as_json, console, print_json, settings_of
-from arauto.core.brief import Brief, Language
+from arauto.core.brief import Brief, Language, check_link
 from arauto.core.errors import ConflictError, InputError
 from arauto.core.i18n import say
 from arauto.core.kit import Finding, Kit, Medium
@@ -20,6 +20,7 @@ from arauto.creative import ModelStore, choose_engine, has_errors, load_brief
 from arauto.creative.kit import (
     BUNDLES,
     PRESETS,
+    Signer,
     Waiver,
     check_kit,
     export_kit,
@@ -108,14 +109,19 @@ def check(folder: Path, waive: str | None, by: str, reason: str, *, json_: bool)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--to", "kinds", multiple=True, type=click.Choice(list(BUNDLES)), help="All when left out.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where to (FOLDER/export).")
+@click.option("--base-url", default="", help="Where the files will be served from; stands in the manifests.")
 @as_json
-def export(folder: Path, kinds: Sequence[str], out: Path | None, *, json_: bool) -> None:
+def export(folder: Path, kinds: Sequence[str], out: Path | None, base_url: str, *, json_: bool) -> None:
     """Write bundles for ad platforms from the kit in FOLDER, signed (C2PA), and its Ad Context Protocol manifest."""
     one = load_kit(folder)
     found = check_kit(one, folder, load_waivers(folder))
     if has_errors(found):
         raise ConflictError("errors are left in this kit", field=str(folder), mend="see `arauto kit check`")
-    written = export_kit(one, folder, out or folder / "export", kinds or list(BUNDLES))
+    if base_url:
+        check_link(base_url, "--base-url")
+    signer = Signer(settings_of().home / "signing")
+    base = {"base_url": base_url} if base_url else {}
+    written = export_kit(one, folder, out or folder / "export", kinds or _possible(one), signer, **base)
     if json_:
         print_json([str(path) for path in written])
         return
@@ -177,6 +183,19 @@ def _table(found: Sequence[Finding], language: Language) -> None:
         waived = f" ({say('kit.waived', language, name=one.waived_by, reason=one.reason)})" if one.waived_by else ""
         table.add_row(f"[{colour}]{one.rule}[/]", one.place, f"{one.field}: {one.problem}{waived}", one.mend)
     console.print(table)
+
+
+def _possible(one: Kit) -> list[str]:
+    """The bundles that a kit has something for."""
+    kinds = {asset.media_type for asset in one.assets}
+    pictured = any(kind.startswith("image/") for kind in kinds)
+    has = {
+        "google-ads": pictured or "application/json" in kinds,
+        "meta": "video/mp4" in kinds or any(asset.detail.get("channel") == "social" for asset in one.assets),
+        "html5": "application/zip" in kinds,
+        "adcp": True,
+    }
+    return [kind for kind, there in has.items() if there]
 
 
 def _slug(name: str) -> str:

@@ -6,11 +6,13 @@ from arauto.creative.kit.coherence import similarity
 from arauto.creative.kit.export import BUNDLES, export_kit
 from arauto.creative.kit.gallery import save_gallery
 from arauto.creative.kit.make import load_kit, make_kit, save_kit, work_of
+from arauto.creative.kit.provenance import Signer
 from arauto.creative.kit.rules import Waiver, kit_rules, policies
 
 __all__ = [
     "BUNDLES",
     "PRESETS",
+    "Signer",
     "Waiver",
     "check_kit",
     "export_kit",
