@@ -38,7 +38,8 @@ _PAGE = """<!DOCTYPE html>
 <script>var clickTag = {link};</script>
 <style>
 html, body {{ margin: 0; }}
-#ad {{ position: relative; display: block; width: {width}px; height: {height}px; overflow: hidden; box-sizing: border-box; cursor: pointer; background: {fill}; }}
+#ad {{ position: relative; display: block; width: {width}px; height: {height}px; overflow: hidden;
+  cursor: pointer; background: {fill}; }}
 #ad img {{ position: absolute; left: 0; top: 0; width: {width}px; height: {height}px; display: block; }}
 #ad::after {{ content: ""; position: absolute; inset: 0; border: 1px solid rgba(0, 0, 0, .18); pointer-events: none; }}
 {moves}

@@ -16,7 +16,7 @@ from arauto.creative.placements import banner_places
 
 _LARGE = 24.0  # pixels from which a text counts as large (WCAG 2.2: 18 points); our display sizes are bold
 _LEAST_PX = 8.0
-_THIN, _SMOOTHED = 14.0, 0.85  # below that size no pixel has the whole ink: smoothing takes a part of the contrast
+_SMOOTHED = ((10.5, 0.68), (14.0, 0.85))  # letters that small have no pixel of the whole ink: what smoothing leaves
 _INK_SHARE = 0.004
 _WORDLESS = ("rule",)
 _STORY = 0.6
@@ -79,12 +79,14 @@ def _texts(asset: Asset, picture: Image.Image, drawn: list[Drawn]) -> Iterable[F
             yield rules["BAN-INSIDE"].finding("words", place=asset.id, role=text.role)
             continue
         if text.size < _LEAST_PX:
-            yield rules["BAN-SMALL"].finding("words", place=asset.id, role=text.role, found=f"{text.size:.1f}", wanted=_LEAST_PX)
+            yield rules["BAN-SMALL"].finding(
+                "words", place=asset.id, role=text.role, found=f"{text.size:.1f}", wanted=_LEAST_PX
+            )
         if asset.placement == "1080x1920" and not _in_safe(text, picture):
             yield rules["BAN-SAFE"].finding("words", place=asset.id, role=text.role)
         least = LARGE_CONTRAST if text.size >= _LARGE else TEXT_CONTRAST
         found = measured_contrast(picture, text)
-        if found < least * (_SMOOTHED if text.size < _THIN else 1.0):
+        if found < least * next((share for size, share in _SMOOTHED if text.size < size), 1.0):
             yield rules["BAN-CONTRAST"].finding(
                 "words", place=asset.id, role=text.role, found=f"{found:.1f}", wanted=f"{least:g}"
             )

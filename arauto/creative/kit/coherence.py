@@ -56,7 +56,9 @@ def _facts(asset: Asset, message: Message) -> Iterable[Finding]:
         elif name not in _UNSEEN and name in _EQUAL and asset.medium == "banner" and found not in asset.words:
             yield rules["COH-WORDS"].finding("words", place=asset.id, name=name, wanted=found)
     said = asset.words.casefold()
-    if not any(name and name.casefold() in said for name in (message.brand, message.product)):
+    # Beside a text the platform shows who advertises.
+    named = any(name and name.casefold() in said for name in (message.brand, message.product))
+    if asset.medium != "text" and not named:
         yield rules["COH-BRAND"].finding("words", place=asset.id)
 
 
