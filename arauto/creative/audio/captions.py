@@ -65,7 +65,10 @@ def _halved(text: str, longest: int) -> list[str]:
     places = [found.start() for found in re.finditer(" ", text)]
 
     def cost(place: int) -> float:
-        return abs(place - middle) - (len(text) * 0.18 if text[place - 1] in ",;–—" else 0)
+        word = text[:place].rpartition(" ")[2]
+        # After a comma, rather; not after "de" or "to", which lean on what follows.
+        lean = len(text) * 0.2 if len(word) <= 3 and word.isalpha() else 0.0
+        return abs(place - middle) + lean - (len(text) * 0.18 if word.endswith((",", ";", "–", "—")) else 0.0)
 
     best = min(places, key=cost)
     return [*_halved(text[:best], longest), *_halved(text[best + 1 :], longest)]

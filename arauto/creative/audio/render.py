@@ -18,7 +18,7 @@ from arauto.creative.audio.captions import Cue, cues_of, vtt
 from arauto.creative.audio.ffmpeg import BIT_EXACT, raw, raw_input, run
 from arauto.creative.audio.mix import mix
 from arauto.creative.audio.saying import said
-from arauto.creative.audio.script import Line, Script, drop_optional, mood_of, write_script
+from arauto.creative.audio.script import Line, Script, shorten, mood_of, write_script
 from arauto.creative.audio.sound import RATE, Sound, seconds
 from arauto.creative.audio.standards import Profile, profile
 from arauto.creative.engines.music import Composer, MusicAsk, MusicEngine
@@ -100,9 +100,9 @@ async def speak(
             spoken = await _lay_out(lines, voice, work.message.language, known, progress)
             if not spoken or spoken[-1].until + LEAD_OUT <= length:
                 return _spread(spoken, length), length
-            fewer = drop_optional(lines)
-            # A shorter spot may say less, but not less than who, what and why.
-            if fewer == lines or (length != lengths[-1] and len(fewer) < len(lines) - 1):
+            fewer = shorten(lines, work.message)
+            # A shorter spot may say less, but it says who, what and for how much in full.
+            if fewer == lines or (length != lengths[-1] and len(fewer) == len(lines)):
                 break
             lines = fewer
     return spoken, max(lengths[-1], np.ceil(spoken[-1].until + LEAD_OUT))

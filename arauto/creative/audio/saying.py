@@ -50,6 +50,9 @@ def _money(sign: str, digits: str, language: Language) -> str:
     whole, _, part = digits.rpartition(decimal) if re.search(rf"\{decimal}\d\d$", digits) else (digits, "", "")
     units, hundredths = int(re.sub(r"\D", "", whole) or 0), int(part or 0)
     one, several, cent, cents = _CURRENCIES[sign][language]
+    if units and hundredths >= 10:
+        # As it is said in a spot, and on every market: "399 e 90", "89 90".
+        return f"{units} e {hundredths}" if language == "pt-BR" else f"{units} {hundredths}"
     pieces = [f"{units} {one if units == 1 else several}"] if units or not hundredths else []
     if hundredths:
         pieces.append(f"{hundredths} {cent if hundredths == 1 else cents}")

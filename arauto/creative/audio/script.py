@@ -60,15 +60,23 @@ def write_script(work: KitWork, seconds: float, *, legal: bool) -> Script:
         texts = [text for text in (message.terms, *message.disclaimers) if text]
         lines += [Line(role="legal", text=_sentence(text), facts={"disclaimers": text}) for text in texts]
     lines.append(_close(message))
-    return Script(language=message.language, lines=_fit(lines, seconds), headline=headline)
+    return Script(language=message.language, lines=_fit(lines, seconds, message), headline=headline)
 
 
-def drop_optional(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """``lines`` without the one that is missed least; the same when all are needed."""
+def shorten(lines: Sequence[Line], message: Message) -> tuple[Line, ...]:
+    """``lines`` without the one that is missed least, then with a shorter offer; the same when all are needed.
+
+    What an offer leaves unsaid (the earlier price first) is still printed everywhere.
+    """
     for role in _OPTIONAL:
         for line in reversed(lines):
             if line.role == role:
                 return tuple(other for other in lines if other is not line)
+    for fact in ("was", "discount"):
+        for place, line in enumerate(lines):
+            if line.role == "offer" and fact in line.facts and len(line.facts) > 1:
+                shorter = offer_line(message, without=tuple(set(_FACTS) - set(line.facts) | {fact}))
+                return (*lines[:place], shorter, *lines[place + 1 :]) if shorter else tuple(lines)
     return tuple(lines)
 
 
@@ -88,9 +96,9 @@ def mood_of(work: KitWork) -> Mood:
     return moods[energy][work.seed % 2]
 
 
-def offer_line(message: Message) -> Line | None:
-    """The offer in one sentence; None when there is none."""
-    here = {name: str(getattr(message, name)) for name in _FACTS if getattr(message, name)}
+def offer_line(message: Message, without: Sequence[str] = ()) -> Line | None:
+    """The offer in one sentence, but for the facts ``without``; None when there is none."""
+    here = {name: str(getattr(message, name)) for name in _FACTS if getattr(message, name) and name not in without}
     for row in phrases(message.language)["offers"]:
         if set(row["facts"]) <= set(here):
             facts = {name: here[name] for name in row["facts"]}
@@ -153,10 +161,10 @@ def _close(message: Message) -> Line:
     return Line(role="close", text=f"{_sentence(message.product)} {text}", facts=facts)
 
 
-def _fit(lines: list[Line], seconds: float) -> tuple[Line, ...]:
+def _fit(lines: list[Line], seconds: float, message: Message) -> tuple[Line, ...]:
     kept = tuple(lines)
     while sum(word_count(line.text) for line in kept) > seconds * WORDS_A_SECOND:
-        fewer = drop_optional(kept)
+        fewer = shorten(kept, message)
         if fewer == kept:
             break
         kept = fewer

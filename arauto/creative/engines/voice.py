@@ -14,6 +14,7 @@ import importlib.util
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,14 +36,14 @@ class VoiceEngine(Protocol):
     """What says one line.
 
     ``say`` takes words ready to be said (:func:`~arauto.creative.audio.saying.said`) and returns mono samples without
-    silence around them. It raises :class:`~arauto.core.errors.EngineError` when it cannot.
+    silence around them; ``pace`` is 1 for the voice's own, more for faster. It raises :class:`~arauto.core.errors.EngineError` when it cannot.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def model(self) -> str: ...
-    async def say(self, line: str, language: Language) -> Sound: ...
+    async def say(self, line: str, language: Language, pace: float = 1.0) -> Sound: ...
     async def close(self) -> None: ...
 
 
@@ -55,24 +56,24 @@ class KokoroVoice:
     name = "kokoro"
     model = MODEL
 
-    def __init__(self, model: Path, voices: dict[Language, Path], *, threads: int = 1, speed: float = 1.0) -> None:
-        self._model, self._voices, self._threads, self._speed = model, voices, threads, speed
+    def __init__(self, model: Path, voices: dict[Language, Path], *, threads: int = 1) -> None:
+        self._model, self._voices, self._threads = model, voices, threads
         self._loaded: Any = None
         self._turn = threading.Lock()
 
-    async def say(self, line: str, language: Language) -> Sound:
-        return await asyncio.to_thread(self._say, line[:_LONGEST_LINE], language)
+    async def say(self, line: str, language: Language, pace: float = 1.0) -> Sound:
+        return await asyncio.to_thread(self._say, line[:_LONGEST_LINE], language, pace)
 
     async def close(self) -> None:
         self._loaded = None
 
-    def _say(self, line: str, language: Language) -> Sound:
+    def _say(self, line: str, language: Language, pace: float) -> Sound:
         with self._turn:
             if self._loaded is None:
                 self._loaded = self._load()
             try:
                 samples, rate = self._loaded.create(
-                    line, language, self._speed, {"pt-BR": "pt-br", "en": "en-us"}[language], sentence_pause=0.22
+                    line, language, pace, {"pt-BR": "pt-br", "en": "en-us"}[language], sentence_pause=0.22
                 )
             except ValueError:
                 raise EngineError(f"nothing in {line[:40]!r} can be said", field="voice", mend="use words") from None
@@ -103,8 +104,8 @@ class EspeakVoice:
         if importlib.util.find_spec("espeakng_loader") is None:
             raise EngineError("no voice is installed", field="voice", mend=NEEDS_EXTRA)
 
-    async def say(self, line: str, language: Language) -> Sound:
-        return await asyncio.to_thread(_speak, line[:_LONGEST_LINE], language)
+    async def say(self, line: str, language: Language, pace: float = 1.0) -> Sound:
+        return await asyncio.to_thread(_speak, line[:_LONGEST_LINE], language, pace)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -121,12 +122,12 @@ class ScriptedVoice:
         self._seconds_of = seconds_of or (lambda line: 0.25 + 0.3 * len(line.split()))
         self._fail_on = set(fail_on)
 
-    async def say(self, line: str, language: Language) -> Sound:
+    async def say(self, line: str, language: Language, pace: float = 1.0) -> Sound:
         del language
         self.lines.append(line)
         if line in self._fail_on:
             raise EngineError("the script says so", field="voice", mend="none")
-        times = np.arange(round(self._seconds_of(line) * RATE)) / RATE
+        times = np.arange(round(self._seconds_of(line) / pace * RATE)) / RATE
         pitch = 110 + int.from_bytes(hashlib.sha256(line.encode()).digest()[:1]) / 4
         words = 0.6 + 0.4 * np.sin(2 * np.pi * 2.6 * times)
         hum = sum(np.sin(2 * np.pi * pitch * n * times) / n for n in (1, 2, 3, 4, 5, 6))
@@ -149,37 +150,49 @@ def local_voice(path_of: Callable[[str], Path], *, threads: int = 1) -> VoiceEng
     return KokoroVoice(path_of(MODEL), voices, threads=threads)
 
 
-_ESPEAK_TURN = threading.Lock()
-_ESPEAK_VOICES = {"pt-BR": b"pt-br", "en": b"en-us"}
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_TURN = threading.Lock()
+_LIBRARY_VOICES = {"pt-BR": b"pt-br", "en": b"en-us"}
+_WORDS_A_MINUTE = 172
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_pieces: list[Any] = []
 
 
-def _speak(line: str, language: Language) -> Sound:
-    """Run the library's synthesis to the end. It has one global state: one line at a time."""
+@_Callback
+def _collect(samples: Any, count: int, events: Any) -> int:
+    del events
+    if samples and count > 0:
+        _pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+    return 0
+
+
+@cache
+def _library() -> tuple[Any, int]:
+    """The library, started once a process, and its sample rate."""
     import espeakng_loader
 
-    pieces: list[Any] = []
+    library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+    # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, and Synth returns when all are made.
+    rate = int(library.espeak_Initialize(2, 0, str(espeakng_loader.get_data_path()).encode(), 0))
+    if rate <= 0:
+        raise ModelFileError("eSpeak NG's data cannot be read", field="voice", mend=NEEDS_EXTRA)
+    library.espeak_SetSynthCallback(_collect)
+    return library, rate
 
-    def collect(samples: Any, count: int, events: Any) -> int:
-        del events
-        if samples and count > 0:
-            pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0
 
-    with _ESPEAK_TURN:
-        library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
-        data = str(espeakng_loader.get_data_path()).encode()
-        # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, and Synth returns when all are made.
-        rate = library.espeak_Initialize(2, 0, data, 0)
-        callback = _CALLBACK(collect)
-        library.espeak_SetSynthCallback(callback)
-        if rate <= 0 or library.espeak_SetVoiceByName(_ESPEAK_VOICES[language]):
-            raise ModelFileError("eSpeak NG's data cannot be read", field="voice", mend=NEEDS_EXTRA)
-        library.espeak_SetParameter(1, 155, 0)
+def _speak(line: str, language: Language, pace: float) -> Sound:
+    """Run the library's synthesis to the end. It has one state for the whole process: one line at a time."""
+    with _TURN:
+        library, rate = _library()
+        _pieces.clear()
+        if library.espeak_SetVoiceByName(_LIBRARY_VOICES[language]):
+            raise ModelFileError(f"eSpeak NG does not speak {language}", field="voice", mend=NEEDS_EXTRA)
+        library.espeak_SetParameter(1, round(_WORDS_A_MINUTE * pace), 0)
         text = line.encode()
+        # Flags: UTF-8, and silence at the end of a sentence.
         library.espeak_Synth(text, len(text) + 1, 0, 0, 0, 1, None, None)
         library.espeak_Synchronize()
-    if not pieces:
+        samples = np.concatenate([*_pieces, np.zeros(0, np.int16)]).astype(np.float32) / 32768
+    sound = trim(resample(samples[:, None], rate))
+    if not len(sound):
         raise EngineError(f"nothing in {line[:40]!r} can be said", field="voice", mend="use words")
-    samples = np.concatenate(pieces).astype(np.float32) / 32768
-    return trim(resample(samples[:, None], rate))
+    return sound
