@@ -214,12 +214,7 @@ class Frame:
         if self.strip:
             unit = grow * min(0.36 * box.h, 0.2 * box.w)
         ink = ink_on(self.palette, ground)
-        items = [
-            item
-            for role in roles.split()
-            for item in self._items(role, ink, unit * wish.get(role, 1.0))
-            if item is not None
-        ]
+        items = [item for role in roles.split() for item in self._items(role, ink, unit * wish.get(role, 1.0))]
         if items:
             self.ops.append(
                 {"op": "stack", **box._asdict(), "align": align, "valign": valign, "items": items, "ground": ground}

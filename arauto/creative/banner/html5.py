@@ -116,7 +116,7 @@ def _webp(png: bytes, colours: int) -> bytes:
         picture = opened.convert("RGBA")
     if colours:
         picture = picture.quantize(colours, method=Image.Quantize.FASTOCTREE).convert("RGBA")
-    if picture.getextrema()[3][0] == 255:
+    if picture.getchannel("A").getextrema()[0] == 255:
         picture = picture.convert("RGB")
     bodies = []
     for options in ({"lossless": True, "quality": 60, "method": 4}, {"quality": 88, "method": 4}):

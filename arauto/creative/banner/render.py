@@ -222,14 +222,14 @@ def _fitting(renderer: Renderer, place: BannerPlace, variant: str) -> tuple[Desi
     turn = VARIANTS.index(variant)
     picture = Picture(subject_of(work.brief), own[turn % len(own)] if own else "")
     wanted = layouts_of(work.seed)[turn]
-    first: tuple[Design, bytes, list[Drawn]] | None = None
+    tried: list[tuple[Design, bytes, list[Drawn]]] = []
     for layout in (wanted, *(name for name in _ROOMY if name != wanted)):
         design = design_of(work, place, variant, layout, picture, renderer.logo)
         png, drawn = renderer.draw(design)
-        first = first or (design, png, drawn)
         if all(text.fit for text in drawn):
             return design, png, drawn
-    return first  # type: ignore[return-value]  (there is at least one layout)
+        tried.append((design, png, drawn))
+    return tried[0]
 
 
 def _asset(

@@ -58,7 +58,7 @@ def measured_contrast(picture: Image.Image, text: Drawn) -> float:
     box = (left, top, min(picture.width, int(text.x + text.w) + edge), min(picture.height, int(text.y + text.h) + edge))
     if box[2] - box[0] < 2 or box[3] - box[1] < 2:
         return 21.0
-    colours = picture.crop(box).getcolors(maxcolors=1 << 22) or []
+    colours = _colours(picture, box)
     total, ground = sum(count for count, _ in colours), _hex(max(colours)[1])
     seen = 0
     for found, count in sorted(((contrast(ground, _hex(colour)), count) for count, colour in colours), reverse=True):
@@ -114,6 +114,11 @@ def _shown(asset: Asset, kit: Kit, roles: set[str]) -> Iterable[Finding]:
         yield rules["BAN-DISCLAIMER"].finding("words", place=asset.id)
 
 
-def _hex(colour: object) -> str:
-    red, green, blue = colour  # type: ignore[misc]  (an RGB picture has triples)
-    return f"#{red:02x}{green:02x}{blue:02x}"
+def _hex(colour: tuple[int, ...]) -> str:
+    return "#" + "".join(f"{channel:02x}" for channel in colour)
+
+
+def _colours(picture: Image.Image, box: tuple[int, int, int, int]) -> list[tuple[int, tuple[int, ...]]]:
+    """How many pixels of a part of an RGB picture have each colour."""
+    found = picture.crop(box).getcolors(maxcolors=1 << 22) or []
+    return [(count, colour) for count, colour in found if isinstance(colour, tuple)]
