@@ -102,7 +102,10 @@ def text(part: str, *texts: str, asset_id: str = TEXT, keep: bool = True) -> Pla
 
 def page(change: Callable[[str], str]) -> Plant:
     """Another page in the HTML5 bundle."""
-    return content(ZIP, lambda body: rezip(body, lambda files: files | {"index.html": change(files["index.html"].decode()).encode()}))
+    return content(
+        ZIP,
+        lambda body: rezip(body, lambda files: files | {"index.html": change(files["index.html"].decode()).encode()}),
+    )
 
 
 def rezip(body: bytes, change: Callable[[dict[str, bytes]], dict[str, bytes]]) -> bytes:
@@ -131,7 +134,7 @@ def picture(asset_id: str, change: Callable[[Image.Image], Image.Image], kind: s
 def drawn(asset_id: str, role: str, **values: Any) -> Plant:
     """Another place or size of a drawn text."""
 
-    def plant(kit: Kit, folder: Path) -> Kit:
+    def plant(kit: Kit, _: Path) -> Kit:
         asset = of(kit, asset_id)
         boxes = msgspec.json.decode(asset.detail["drawn"])
         changed = [{**box, **values} if box["role"] == role else box for box in boxes]
@@ -145,7 +148,7 @@ def drawn(asset_id: str, role: str, **values: Any) -> Plant:
 def without(asset_id: str, role: str) -> Plant:
     """A text that is not drawn."""
 
-    def plant(kit: Kit, folder: Path) -> Kit:
+    def plant(kit: Kit, _: Path) -> Kit:
         asset = of(kit, asset_id)
         boxes = [box for box in msgspec.json.decode(asset.detail["drawn"]) if box["role"] != role]
         words = "\n".join(line for line in asset.words.splitlines() if kit.message.brand not in line)
@@ -165,7 +168,7 @@ def _missing(kit: Kit, folder: Path) -> Kit:
 
 
 def _noise(size: tuple[int, int]) -> Image.Image:
-    return Image.effect_noise(size, 120).convert("RGB")
+    return Image.merge("RGB", [Image.effect_noise(size, 120) for _ in range(3)])
 
 
 def _made(asset_id: str, **values: Any) -> Plant:
@@ -181,24 +184,44 @@ def _style(rule: str) -> Callable[[str], str]:
 
 PLANTED: tuple[Planted, ...] = (
     Planted("KIT-FILE", BANNER, _missing),
-    Planted("KIT-FILE", BANNER, lambda kit, folder: (folder / of(kit, BANNER).path).write_bytes(b"x") and kit, "altered"),
+    Planted(
+        "KIT-FILE", BANNER, lambda kit, folder: (folder / of(kit, BANNER).path).write_bytes(b"x") and kit, "altered"
+    ),
     Planted("KIT-PROVENANCE", BANNER, fields(BANNER, made=Provenance(engine=""))),
     Planted("KIT-PROVENANCE", BANNER, _made(BANNER, source_type="trainedAlgorithmicMedia"), "over-claimed"),
     Planted("KIT-PROVENANCE", BANNER, _made(BANNER, engine="openai"), "under-claimed"),
     Planted("KIT-ALT", BANNER, fields(BANNER, alt=" ")),
-    Planted("KIT-LINK", "", lambda kit, _: msgspec.structs.replace(kit, message=msgspec.structs.replace(kit.message, link=""))),
-    Planted("KIT-HTTPS", "", lambda kit, _: msgspec.structs.replace(kit, message=msgspec.structs.replace(kit.message, link="http://vitalis.example"))),
+    Planted(
+        "KIT-LINK",
+        "",
+        lambda kit, _: msgspec.structs.replace(kit, message=msgspec.structs.replace(kit.message, link="")),
+    ),
+    Planted(
+        "KIT-HTTPS",
+        "",
+        lambda kit, _: msgspec.structs.replace(
+            kit, message=msgspec.structs.replace(kit.message, link="http://vitalis.example")
+        ),
+    ),
     Planted("TEXT-FORM", TEXT, content(TEXT, lambda _: b"{}")),
     Planted("TEXT-LENGTH", TEXT, text("headline", "Smartwatch que monitora batimentos")),
-    Planted("TEXT-LENGTH-SOFT", "text-meta", text("headline", "Smartwatch que monitora batimentos", asset_id="text-meta")),
+    Planted(
+        "TEXT-LENGTH-SOFT", "text-meta", text("headline", "Smartwatch que monitora batimentos", asset_id="text-meta")
+    ),
     Planted("TEXT-COUNT", TEXT, text("headline", "Monitora batimentos", keep=False)),
     Planted("TEXT-UNIQUE", TEXT, text("headline", "Bateria de 7 dias", "Bateria de 7 dias")),
-    Planted("TEXT-TIKTOK", "text-tiktok", text("description", "Bateria de 7 dias #smartwatch.", asset_id="text-tiktok")),
+    Planted(
+        "TEXT-TIKTOK", "text-tiktok", text("description", "Bateria de 7 dias #smartwatch.", asset_id="text-tiktok")
+    ),
     Planted("BAN-SIZE", BANNER, picture(BANNER, lambda one: one.resize((299, 250)))),
     Planted("BAN-WEIGHT", BANNER, picture(BANNER, lambda one: _noise(one.size))),
     Planted("BAN-FORMAT", BANNER, picture(BANNER, lambda one: one, "GIF")),
     Planted("BAN-FORMAT", COMPANION, picture(COMPANION, lambda one: one), "companion"),
-    Planted("BAN-CONTRAST", BANNER, picture(BANNER, lambda one: Image.blend(one, Image.new("RGB", one.size, one.getpixel((2, 2))), 0.8))),
+    Planted(
+        "BAN-CONTRAST",
+        BANNER,
+        picture(BANNER, lambda one: Image.blend(one, Image.new("RGB", one.size, one.getpixel((2, 2))), 0.8)),
+    ),
     Planted("BAN-FIT", BANNER, drawn(BANNER, "headline", fit=False)),
     Planted("BAN-SMALL", BANNER, drawn(BANNER, "sub", size=6.0)),
     Planted("BAN-INSIDE", BANNER, drawn(BANNER, "action", x=280.0)),
@@ -207,33 +230,91 @@ PLANTED: tuple[Planted, ...] = (
     Planted("BAN-BRAND", BANNER, without(BANNER, "brand")),
     Planted("BAN-DISCLAIMER", BANNER, without(BANNER, "fine")),
     Planted("H5-FORM", ZIP, content(ZIP, lambda _: b"PK")),
-    Planted("H5-FORM", ZIP, content(ZIP, lambda body: rezip(body, lambda files: files | {"../evil.js": b""})), "leads out"),
+    Planted(
+        "H5-FORM", ZIP, content(ZIP, lambda body: rezip(body, lambda files: files | {"../evil.js": b""})), "leads out"
+    ),
     Planted("H5-SIZE", ZIP, page(lambda source: source.replace("width=300,", "width=320,"))),
     Planted("H5-CLICK", ZIP, page(lambda source: source.replace("clickTag", "clicked"))),
-    Planted("H5-HTTPS", ZIP, page(lambda source: source.replace('src="ground.webp"', 'src="http://cdn.example/a.webp"'))),
-    Planted("H5-INSIDE", ZIP, page(lambda source: source.replace('src="ground.webp"', 'src="https://cdn.example/a.webp"'))),
-    Planted("H5-BACKUP", ZIP, content(ZIP, lambda body: rezip(body, lambda files: {name: data for name, data in files.items() if "backup" not in name}))),
-    Planted("H5-WEIGHT", ZIP, content(ZIP, lambda body: rezip(body, lambda files: files | {"big.bin": _noise((260, 260)).tobytes()}))),
-    Planted("H5-FILES", ZIP, content(ZIP, lambda body: rezip(body, lambda files: files | {f"{n}.txt": b"" for n in range(41)}))),
-    Planted("H5-REQUESTS", ZIP, page(lambda source: source.replace("</a>", "".join(f'<img src="{n}.png" alt="">' for n in range(11)) + "</a>"))),
+    Planted(
+        "H5-HTTPS", ZIP, page(lambda source: source.replace('src="ground.webp"', 'src="http://cdn.example/a.webp"'))
+    ),
+    Planted(
+        "H5-INSIDE", ZIP, page(lambda source: source.replace('src="ground.webp"', 'src="https://cdn.example/a.webp"'))
+    ),
+    Planted(
+        "H5-BACKUP",
+        ZIP,
+        content(
+            ZIP,
+            lambda body: rezip(
+                body, lambda files: {name: data for name, data in files.items() if "backup" not in name}
+            ),
+        ),
+    ),
+    Planted(
+        "H5-WEIGHT",
+        ZIP,
+        content(ZIP, lambda body: rezip(body, lambda files: files | {"big.bin": _noise((260, 260)).tobytes()})),
+    ),
+    Planted(
+        "H5-FILES",
+        ZIP,
+        content(ZIP, lambda body: rezip(body, lambda files: files | {f"{n}.txt": b"" for n in range(41)})),
+    ),
+    Planted(
+        "H5-REQUESTS",
+        ZIP,
+        page(lambda source: source.replace("</a>", "".join(f'<img src="{n}.png" alt="">' for n in range(11)) + "</a>")),
+    ),
     Planted("H5-STORAGE", ZIP, page(lambda source: source.replace("</script>", "localStorage.x = 1;</script>"))),
     Planted("H5-TIME", ZIP, page(_style("#words { animation: come 8s 0s 2; }"))),
     Planted("H5-LOOPS", ZIP, page(_style("#words { animation: come 1s infinite; }"))),
     Planted("H5-MOTION", ZIP, page(lambda source: source.replace("prefers-reduced-motion", "prefers-more"))),
     Planted("H5-PAUSE", ZIP, page(_style("#words { animation: come 3s 0s 2; }"))),
-    Planted("H5-FLASH", ZIP, page(_style("@keyframes blink { 0% { opacity: 1 } 50% { opacity: 0 } 100% { opacity: 1 } } #words { animation: blink .2s 3; }"))),
+    Planted(
+        "H5-FLASH",
+        ZIP,
+        page(_style("@keyframes blink { 0% { opacity: 1 } 50% { opacity: 0 } } #words { animation: blink .2s 3; }")),
+    ),
     Planted("H5-ALT", ZIP, page(lambda source: source.replace("aria-label", "data-label"))),
-    Planted("H5-SOUND", ZIP, page(lambda source: source.replace("</a>", '<video autoplay src="ground.webp"></video></a>'))),
+    Planted(
+        "H5-SOUND", ZIP, page(lambda source: source.replace("</a>", '<video autoplay src="ground.webp"></video></a>'))
+    ),
     Planted("COH-FACT", BANNER, facts(BANNER, price="R$ 779,90")),
     Planted("COH-FACT", TEXT, facts(TEXT, link="https://other.example"), "link"),
     Planted("COH-FACT", SMALL, facts(SMALL, call_to_action="Compre"), "call to action"),
     Planted("COH-WORDS", BANNER, fields(BANNER, words="Vitalis\nSmartwatch\nVer detalhes")),
     Planted("COH-NUMBER", BANNER, add(BANNER, "Garantia de 5 anos")),
-    Planted("COH-CLAIM", BANNER, both(brief(claims=(Claim(text="Resistente à chuva"),)), add(BANNER, "Resistente à chuva"))),
+    Planted(
+        "COH-CLAIM", BANNER, both(brief(claims=(Claim(text="Resistente à chuva"),)), add(BANNER, "Resistente à chuva"))
+    ),
     Planted("COH-BRAND", BANNER, fields(BANNER, words="R$ 799,90\nVer detalhes")),
-    Planted("COH-MEANING", BANNER, fields(BANNER, words="Vitalis\nCafé torrado na fazenda, moído e entregue fresco toda semana\nVer detalhes\nR$ 799,90")),
-    Planted("COH-PICTURE", BANNER, lambda kit, _: put(kit, msgspec.structs.replace(of(kit, BANNER), detail={**of(kit, BANNER).detail, "picture": "cup"}))),
-    Planted("COH-DISCLAIMER", "banner", lambda kit, _: msgspec.structs.replace(kit, assets=tuple(msgspec.structs.replace(one, words="", facts={}) if one.medium == "banner" else one for one in kit.assets))),
+    Planted(
+        "COH-MEANING",
+        BANNER,
+        fields(
+            BANNER,
+            words="Vitalis\nCafé torrado na fazenda, moído e entregue fresco toda semana\nVer detalhes",
+        ),
+    ),
+    Planted(
+        "COH-PICTURE",
+        BANNER,
+        lambda kit, _: put(
+            kit, msgspec.structs.replace(of(kit, BANNER), detail={**of(kit, BANNER).detail, "picture": "cup"})
+        ),
+    ),
+    Planted(
+        "COH-DISCLAIMER",
+        "banner",
+        lambda kit, _: msgspec.structs.replace(
+            kit,
+            assets=tuple(
+                msgspec.structs.replace(one, words="", facts={}) if one.medium == "banner" else one
+                for one in kit.assets
+            ),
+        ),
+    ),
     Planted("BR-01", TEXT, text("headline", "O melhor smartwatch")),
     Planted("BR-02", TEXT, text("headline", "Clinicamente testado")),
     Planted("BR-03", BANNER, brief(description="Campanha com influenciadores.")),

@@ -9,7 +9,7 @@ import math
 import random
 import tomllib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from arauto.core.brief import Brief
@@ -23,7 +23,12 @@ _SIDE = 400  # of a drawing
 
 def subject_of(brief: Brief) -> str:
     """The drawing that fits what ``brief`` sells: the one most of whose words the brief says, the product's first."""
-    weights = {brief.product: 4, brief.image_hint: 2, brief.focus: 1, brief.description: 1, brief.prompt: 1}
+    return _subject(brief.product, brief.image_hint, brief.focus, brief.description, brief.prompt)
+
+
+@lru_cache(maxsize=256)
+def _subject(product: str, hint: str, *others: str) -> str:
+    weights = {**dict.fromkeys(others, 1), hint: 2, product: 4}
     scores: dict[str, int] = {}
     for text, weight in weights.items():
         said = set(fold(text).replace(",", " ").replace(".", " ").split())

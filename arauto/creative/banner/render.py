@@ -259,6 +259,7 @@ def _asset(
             "display": work.fonts.display,
             "text": work.fonts.text,
             "picture": "own" if own else subject_of(work.brief),
+            "logo": "own" if work.logo else "",
             "drawn": msgspec.json.encode(drawn).decode(),
         },
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from arauto.core.kit import Asset, Finding, Kit
-from arauto.creative.banner.colour import LARGE_CONTRAST, TEXT_CONTRAST, contrast
+from arauto.creative.banner.colour import LARGE_CONTRAST, TEXT_CONTRAST
 from arauto.creative.banner.render import Drawn
 from arauto.creative.kit.rules import kit_rules
 from arauto.creative.placements import banner_places
@@ -17,6 +19,7 @@ from arauto.creative.placements import banner_places
 _LARGE = 24.0  # pixels from which a text counts as large (WCAG 2.2: 18 points); our display sizes are bold
 _LEAST_PX = 8.0
 _SMOOTHED = ((10.5, 0.68), (14.0, 0.85))  # letters that small have no pixel of the whole ink: what smoothing leaves
+_PACK = np.array([1 << 16, 1 << 8, 1])
 _INK_SHARE = 0.004
 _WORDLESS = ("rule",)
 _STORY = 0.6
@@ -58,21 +61,28 @@ def measured_contrast(picture: Image.Image, text: Drawn) -> float:
     box = (left, top, min(picture.width, int(text.x + text.w) + edge), min(picture.height, int(text.y + text.h) + edge))
     if box[2] - box[0] < 2 or box[3] - box[1] < 2:
         return 21.0
-    colours = _colours(picture, box)
-    total, ground = sum(count for count, _ in colours), _hex(max(colours)[1])
-    seen = 0
-    for found, count in sorted(((contrast(ground, _hex(colour)), count) for count, colour in colours), reverse=True):
-        seen += count
-        if seen >= _INK_SHARE * total:
-            return found
-    return 1.0
+    pixels = np.asarray(picture.crop(box), np.int64)
+    packed, counts = np.unique(pixels @ _PACK, return_counts=True)
+    light = luminance(np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1) / 255)
+    ground = light[counts.argmax()]
+    found = (np.maximum(light, ground) + 0.05) / (np.minimum(light, ground) + 0.05)
+    order = np.argsort(-found)
+    enough = np.cumsum(counts[order]) >= _INK_SHARE * counts.sum()
+    return float(found[order][enough.argmax()])
+
+
+def luminance(channels: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Relative luminance (WCAG 2.2) of colours, red, green and blue from 0 to 1 in the last axis."""
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    whole: np.ndarray[Any, np.dtype[np.float64]] = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return whole
 
 
 def _texts(asset: Asset, picture: Image.Image, drawn: list[Drawn]) -> Iterable[Finding]:
     rules = kit_rules()
     for text in drawn:
-        if text.role in _WORDLESS:
-            continue
+        if text.role in _WORDLESS or (text.role == "brand" and asset.detail.get("logo")):
+            continue  # a logotype has no contrast to keep (WCAG 2.2, 1.4.3)
         if not text.fit:
             yield rules["BAN-FIT"].finding("words", place=asset.id, role=text.role)
         if text.x < -1 or text.y < -1 or text.x + text.w > picture.width + 1 or text.y + text.h > picture.height + 1:
@@ -112,13 +122,3 @@ def _shown(asset: Asset, kit: Kit, roles: set[str]) -> Iterable[Finding]:
         yield rules["BAN-BRAND"].finding("words", place=asset.id)
     if kit.message.disclaimers and "fine" not in roles:
         yield rules["BAN-DISCLAIMER"].finding("words", place=asset.id)
-
-
-def _hex(colour: tuple[int, ...]) -> str:
-    return "#" + "".join(f"{channel:02x}" for channel in colour)
-
-
-def _colours(picture: Image.Image, box: tuple[int, int, int, int]) -> list[tuple[int, tuple[int, ...]]]:
-    """How many pixels of a part of an RGB picture have each colour."""
-    found = picture.crop(box).getcolors(maxcolors=1 << 22) or []
-    return [(count, colour) for count, colour in found if isinstance(colour, tuple)]

@@ -3,11 +3,10 @@
 import asyncio
 import shutil
 
-import msgspec
 import pytest
 
 from arauto.creative import read_brief
-from arauto.creative.kit import check_kit, make_kit
+from arauto.creative.kit import make_kit
 
 WATCH = {
     "product": "smartwatch",
@@ -53,26 +52,3 @@ def kit(made):
 def folder(made, tmp_path):
     """A copy of the kit's files, to be harmed."""
     return shutil.copytree(made[1], tmp_path / "kit")
-
-
-@pytest.fixture
-def found(kit, folder):
-    """The rules that are found wrong after ``change(asset)`` gave new fields to the asset, and ``harm`` other bytes to
-    its file."""
-
-    def run(asset_id, *, harm=None, brief=None, message=None, **fields):
-        assets = {asset.id: asset for asset in kit.assets}
-        asset = msgspec.structs.replace(assets[asset_id], **fields)
-        path = folder / asset.path
-        if harm is not None:
-            path.write_bytes(harm(path.read_bytes()))
-        assets[asset_id] = asset
-        changed = msgspec.structs.replace(
-            kit,
-            assets=tuple(assets.values()),
-            brief=msgspec.structs.replace(kit.brief, **(brief or {})),
-            message=msgspec.structs.replace(kit.message, **(message or {})),
-        )
-        return {one.rule for one in check_kit(changed, folder) if one.place in ("", asset_id, asset.medium)}
-
-    return run

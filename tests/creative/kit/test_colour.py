@@ -62,4 +62,6 @@ def test_every_drawing_is_clean_and_coloured(name):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_the_same_again(stage):
     palette = palette_of(("#0a66c2",), "x")
-    assert scene("cup", palette, palette.tint, (300, 250), 1, stage) == scene("cup", palette, palette.tint, (300, 250), 1, stage)
+    assert scene("cup", palette, palette.tint, (300, 250), 1, stage) == scene(
+        "cup", palette, palette.tint, (300, 250), 1, stage
+    )
