@@ -1,8 +1,8 @@
 """``python -m bench engines``: the OpenAI-compatible engine against a stub that answers in 200 ms, well and badly.
 
-Throughput: the whole path of a draft (prompt, request, answer, reading) as fast as it goes, memory watched. Faults: many
-briefs at once against a stub that is busy, broken, hanging or cut as often as not; each brief must end in texts or in a
-clear error, and the budget must hold by the stub's own count.
+Throughput: the whole path of a draft (prompt, request, answer, reading) as fast as it goes, memory watched. Faults:
+many briefs at once against a stub that is busy, broken, hanging or cut as often as not; each brief must end in texts
+or in a clear error, and the budget must hold by the stub's own count.
 """
 
 from __future__ import annotations
@@ -109,7 +109,12 @@ async def trouble(port: int, tokens: int | None) -> dict[str, Any]:
     before = await _tally(port)
     budget = Budget(tokens=tokens, money=Decimal(100), prices=Prices(tokens_in=Decimal("0.5"), tokens_out=Decimal(2)))
     endpoint = Endpoint(
-        f"http://127.0.0.1:{port}/faults/v1", Secret("k"), budget=budget, answer_seconds=1.0, in_flight=FLIGHT, sleep=_nap
+        f"http://127.0.0.1:{port}/faults/v1",
+        Secret("k"),
+        budget=budget,
+        answer_seconds=3.0,
+        in_flight=FLIGHT,
+        sleep=_nap,
     )
     engine = OpenAIEngine("", Secret(""), "stub", endpoint=endpoint)
     ended: dict[str, int] = {}
@@ -132,7 +137,10 @@ async def trouble(port: int, tokens: int | None) -> dict[str, Any]:
         "briefs": BRIEFS,
         "seconds": round(seconds, 1),
         "ended": ended,
-        "lost": BRIEFS - sum(ended.values()) + ended.get("lost", 0) + sum(isinstance(end, BaseException) for end in ends),
+        "lost": BRIEFS
+        - sum(ended.values())
+        + ended.get("lost", 0)
+        + sum(isinstance(end, BaseException) for end in ends),
         "requests_by_kind": {kind: after[kind] - before.get(kind, 0) for kind in after if kind != "tokens"},
         "tokens_booked": budget.spent_tokens,
         "tokens_by_the_stub": after.get("tokens", 0) - before.get("tokens", 0),

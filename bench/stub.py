@@ -1,7 +1,7 @@
 """A stub of an OpenAI-compatible endpoint in a process of its own: answers after a while, well or badly.
 
-``/ok/…`` always answers well; ``/faults/…`` is busy, broken, hanging or cut as often as well. ``GET /tally`` tells what it
-has done. Hand-written HTTP, so that one core is enough to answer thousands a second.
+``/ok/…`` always answers well; ``/faults/…`` is busy, broken, hanging or cut as often as well. ``GET /tally`` tells
+what it has done. Hand-written HTTP, so that one core is enough to answer thousands a second.
 """
 
 from __future__ import annotations
@@ -10,11 +10,18 @@ import asyncio
 import json
 import random
 import sys
-from typing import cast
+from typing import ClassVar, cast
 
 import uvloop
 
-COPY = {"title": "O seu dia no pulso", "description": "O smartwatch acompanha o seu dia com calma.", "image_suggestion": "Pessoa no parque"}
+TITLES = ("O seu dia no pulso", "Saúde que acompanha você", "Um relógio para quem se cuida", "Menos pressa, mais saúde")
+TEXTS = (
+    "O smartwatch fica com você da manhã à noite. Veja os detalhes com calma.",
+    "Conheça o smartwatch por dentro e descubra se ele combina com a sua rotina.",
+    "Um olhar no pulso e o dia continua. Leia tudo sobre o smartwatch antes de escolher.",
+    "Caminhar, descansar, recomeçar: o smartwatch vai junto, do seu jeito.",
+)
+PICTURES = ("Pessoa caminhando no parque ao sol da manhã", "Mesa clara com um relógio e um caderno aberto")
 USAGE = {"prompt_tokens": 400, "completion_tokens": 60, "total_tokens": 460}
 
 
@@ -22,7 +29,7 @@ class Stub(asyncio.Protocol):
     """One connection. ``delay`` in seconds."""
 
     delay = 0.2
-    tally: dict[str, int] = {}
+    tally: ClassVar[dict[str, int]] = {}
     draw = random.Random(1)
     number = 0
 
@@ -50,9 +57,7 @@ class Stub(asyncio.Protocol):
             return
         kind = "ok"
         if b"/faults/" in head[:80]:
-            kind = self.draw.choices(
-                ("ok", "429", "500", "broken", "hang", "cut"), weights=(50, 15, 12, 12, 4, 7)
-            )[0]
+            kind = self.draw.choices(("ok", "429", "500", "broken", "hang", "cut"), weights=(64, 12, 9, 8, 2, 5))[0]
         self.tally[kind] = self.tally.get(kind, 0) + 1
         asyncio.get_running_loop().call_later(self.delay, self.finish, kind)
 
@@ -66,7 +71,13 @@ class Stub(asyncio.Protocol):
         else:
             Stub.number += 1
             self.tally["tokens"] = self.tally.get("tokens", 0) + USAGE["total_tokens"]
-            text = json.dumps({**COPY, "title": f"O seu dia no pulso, parte {word(Stub.number)}"})
+            turn = Stub.number
+            copy = {
+                "title": TITLES[turn % 4],
+                "description": TEXTS[turn // 4 % 4],
+                "image_suggestion": PICTURES[turn % 2],
+            }
+            text = json.dumps(copy)
             whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}], "usage": USAGE}
             body = json.dumps(whole).encode()
             self.send(200, body[: len(body) // 2] if kind == "broken" else body)
@@ -74,11 +85,6 @@ class Stub(asyncio.Protocol):
     def send(self, status: int, body: bytes, more: bytes = b"") -> None:
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
         self.transport.write(head + more + b"\r\n" + body)
-
-
-def word(number: int) -> str:
-    """A number in letters: a text with a figure would be refused for stating a fact."""
-    return "".join("abcdefghij"[int(digit)] for digit in str(number))
 
 
 async def serve(port: int) -> None:

@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     openai_cache: bool = True
     """Whether answers are kept under ``home``/cache by the hash of what was asked."""
     voice_engine: str = "auto"
-    """``local``, ``openai``, ``none``, or ``auto``: openai when its voice model is set, else the best of the machine."""
+    """``local``, ``openai``, ``none``, or ``auto``: openai when its voice model is set, else this machine's best."""
     local_model: str = "qwen2.5-coder-1.5b-instruct-q4_k_m"
     """A name that ``arauto models list`` shows, or the path of a GGUF file."""
     model_threads: Annotated[int, Meta(ge=1, le=256)] = 1

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from arauto.creative.audio.instruments import room
-from arauto.creative.audio.loudness import loudness, reach
-from arauto.creative.audio.sound import RATE, Signal, Sound, gain, place, silence, stereo
+from arauto.creative.sound.instruments import room
+from arauto.creative.sound.loudness import loudness, reach
+from arauto.creative.sound.samples import RATE, Signal, Sound, gain, place, silence, stereo
 
 VOICE_LUFS = -17.0
 MUSIC_LUFS = -19.5

@@ -7,24 +7,30 @@ import hashlib
 import io
 import wave
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from arauto.core.brief import Language
 from arauto.core.kit import Asset, KitWork, Progress, Provenance
-from arauto.creative.audio.captions import Cue, cues_of, vtt
-from arauto.creative.audio.ffmpeg import BIT_EXACT, raw, raw_input, run
+from arauto.core.settings import Settings, load_settings
+from arauto.creative.audio.captions import cues_of, vtt
 from arauto.creative.audio.mix import mix
 from arauto.creative.audio.saying import said
-from arauto.creative.audio.script import Line, Script, shorten, mood_of, write_script
-from arauto.creative.audio.sound import RATE, Sound, seconds
+from arauto.creative.audio.script import Line, mood_of, shorten, write_script
 from arauto.creative.audio.standards import Profile, profile
+from arauto.creative.engines.choose import choose_voice
 from arauto.creative.engines.music import Composer, MusicAsk, MusicEngine
 from arauto.creative.engines.voice import VoiceEngine
+from arauto.creative.models import ModelStore
+from arauto.creative.sound.ffmpeg import BIT_EXACT, raw, raw_input, run
+from arauto.creative.sound.samples import RATE, Sound, seconds
 
 LENGTHS = (15.0, 30.0)
+_FASTEST = 1.3
 LEAD_IN, GAP, LEAD_OUT = 0.7, 0.32, 1.3
 """Seconds before the first word, between lines, and after the last."""
 FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -50,20 +56,22 @@ async def render_audio(
     out: Path,
     progress: Progress,
     *,
-    voice: VoiceEngine | None = None,
+    voice: VoiceEngine | Literal["auto"] | None = "auto",
     music: MusicEngine | None = None,
     loudness: str = "adcp",
 ) -> list[Asset]:
     """One spot as WAV, MP3 and Opus below ``out``/audio, with captions and transcript beside them.
 
-    ``voice`` None: music alone, with the words in the captions; the assets say so (``detail["voice"]``). ``loudness``
-    names a profile of ``data/media.toml``. It lasts 15 s, or 30 s when what must be said needs them.
+    ``voice`` auto: the one that the settings mean. None: music alone, with the words in the captions; the assets say so
+    (``detail["voice"]``). ``loudness`` names a profile of ``data/media.toml``. It lasts 15 s, or 30 s when what must be
+    said needs them.
 
     Raises:
         EngineError: the voice, the music or the encoder failed.
         SettingError: there is no such profile.
     """
     target, player = profile(loudness), music or Composer()
+    voice = settled_voice(voice)
     progress("script", 0.0)
     spoken, length = await speak(work, voice, LENGTHS, legal=True, progress=progress)
     progress("music", 0.6)
@@ -82,47 +90,71 @@ async def render_audio(
         path = folder / f"spot.{kind}"
         data = await asyncio.to_thread(encode, sound, kind)
         path.write_bytes(data)
-        detail = detail_of(spoken, voice, player, cues, target) | {"captions": "audio/spot.vtt"}
+        detail = detail_of(spoken, voice, player, target) | {"captions": "audio/spot.vtt"}
         assets.append(_asset(work, kind, data, length, spoken, detail, voice))
     progress("spot", 1.0)
     return assets
 
 
+def settled_voice(voice: VoiceEngine | Literal["auto"] | None) -> VoiceEngine | None:
+    """``voice``, or the one of the settings: one for the whole process, so that it is loaded once."""
+    return _voice_of(load_settings()) if voice == "auto" else voice
+
+
+@lru_cache(maxsize=1)
+def _voice_of(settings: Settings) -> VoiceEngine | None:
+    return choose_voice(settings, ModelStore(settings))
+
+
 async def speak(
     work: KitWork, voice: VoiceEngine | None, lengths: Sequence[float], *, legal: bool, progress: Progress
 ) -> tuple[list[Spoken], float]:
-    """The lines said, and the first of ``lengths`` that holds them; in the last one, optional lines give way."""
-    known: dict[str, Sound] = {}
+    """The lines said, and the first of ``lengths`` that holds them.
+
+    In the last one optional lines give way, then the voice hurries. What still does not fit makes it longer, which the
+    checks then tell.
+    """
+    speaker = _Speaker(voice, work.message.language, progress)
     spoken: list[Spoken] = []
     for length in lengths:
-        lines = write_script(work, length, legal=legal).lines
+        lines, pace, last = write_script(work, length, legal=legal).lines, 1.0, length == lengths[-1]
         while True:
-            spoken = await _lay_out(lines, voice, work.message.language, known, progress)
-            if not spoken or spoken[-1].until + LEAD_OUT <= length:
+            spoken = await speaker.lay_out(lines, pace)
+            if spoken[-1].until + LEAD_OUT <= length:
                 return _spread(spoken, length), length
             fewer = shorten(lines, work.message)
+            if fewer == lines and last and pace < _FASTEST:
+                pace = min(_FASTEST, pace + 0.1)
             # A shorter spot may say less, but it says who, what and for how much in full.
-            if fewer == lines or (length != lengths[-1] and len(fewer) == len(lines)):
+            elif fewer == lines or (not last and len(fewer) == len(lines)):
                 break
             lines = fewer
-    return spoken, max(lengths[-1], np.ceil(spoken[-1].until + LEAD_OUT))
+    return spoken, float(max(lengths[-1], np.ceil(spoken[-1].until + LEAD_OUT)))
 
 
-async def _lay_out(
-    lines: Sequence[Line], voice: VoiceEngine | None, language: Language, known: dict[str, Sound], progress: Progress
-) -> list[Spoken]:
-    at, spoken = LEAD_IN, []
-    for place, line in enumerate(lines):
-        sound = None
-        if voice is not None:
-            if line.text not in known:
-                progress(line.text, 0.05 + 0.5 * place / len(lines))
-                known[line.text] = await voice.say(said(line.text, language), language)
-            sound = known[line.text]
-        lasts = seconds(sound) if sound is not None else reading_time(line.text)
-        spoken.append(Spoken(line, sound, at, at + lasts))
-        at += lasts + GAP
-    return spoken
+class _Speaker:
+    """Says lines, each once at a pace, and puts them one after the other."""
+
+    def __init__(self, voice: VoiceEngine | None, language: Language, progress: Progress) -> None:
+        self._voice, self._language, self._progress = voice, language, progress
+        self._known: dict[tuple[str, float], Sound] = {}
+
+    async def lay_out(self, lines: Sequence[Line], pace: float) -> list[Spoken]:
+        at, spoken = LEAD_IN, []
+        for place, line in enumerate(lines):
+            self._progress(line.text, 0.05 + 0.5 * place / len(lines))
+            sound = await self._sound(line.text, pace)
+            lasts = seconds(sound) if sound is not None else reading_time(line.text) / pace
+            spoken.append(Spoken(line, sound, at, at + lasts))
+            at += lasts + GAP / pace
+        return spoken
+
+    async def _sound(self, text: str, pace: float) -> Sound | None:
+        if self._voice is None:
+            return None
+        if (text, pace) not in self._known:
+            self._known[text, pace] = await self._voice.say(said(text, self._language), self._language, pace)
+        return self._known[text, pace]
 
 
 def reading_time(text: str) -> float:
@@ -182,15 +214,14 @@ def facts_of(spoken: Sequence[Spoken]) -> dict[str, str]:
 
 
 def detail_of(
-    spoken: Sequence[Spoken], voice: VoiceEngine | None, player: MusicEngine, cues: Sequence[Cue], target: Profile
+    spoken: Sequence[Spoken], voice: VoiceEngine | None, player: MusicEngine, target: Profile
 ) -> dict[str, str]:
     """What only a sound has, as text: the checks read it."""
     return {
         "voice": f"{voice.name} {voice.model}" if voice else "",
-        "speech": "\n".join(item.line.text for item in spoken) if voice else "",
+        "script": "\n".join(item.line.text for item in spoken),
         "music": f"{player.name} {player.model}",
         "loudness": target.name,
-        "cues": "\n".join(f"{cue.start:.2f} {cue.end:.2f} {cue.text}" for cue in cues),
     }
 
 
@@ -232,6 +263,3 @@ def _asset(
         alt=transcript(spoken).strip(),
         detail=detail,
     )
-
-
-__all__ = ["Script", "Spoken", "render_audio", "speak"]

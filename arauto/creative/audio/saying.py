@@ -1,4 +1,4 @@
-"""How a printed line is said: money, shares and days in words. Bare numbers stay as they are, for every voice reads them.
+"""How a printed line is said: money, shares and days in words. Bare numbers stay: every voice reads them.
 
 The captions show the printed line and the voice gets :func:`said` of it, so that the two cannot differ.
 """

@@ -14,13 +14,15 @@ import msgspec
 from arauto.core.brief import Language, Message, Style
 from arauto.core.campaign import Copy
 from arauto.core.kit import KitWork
-from arauto.creative.audio.compose import Mood
 from arauto.creative.audio.saying import word_count
+from arauto.creative.sound.compose import Mood
 from arauto.creative.words import fold
 
 Role = Literal["hook", "body", "benefit", "claim", "offer", "legal", "close"]
 WORDS_A_SECOND = 65 / 30
 """The most that a spot may say (Spotify Advertising: 65 words in 30 s)."""
+BUMPER = 8.0
+"""A film this short has one thought: the offer is shown with the call to action, not said."""
 _OPTIONAL: tuple[Role, ...] = ("claim", "benefit", "body")
 """What is left out first when time is short."""
 _FACTS = ("price", "was", "discount", "deadline")
@@ -50,6 +52,8 @@ def write_script(work: KitWork, seconds: float, *, legal: bool) -> Script:
     message, copy = work.message, _choose(work)
     headline = _unstopped(copy.title)
     lines = [Line(role="hook", text=_opening(headline, message))]
+    if seconds <= BUMPER:
+        return Script(language=message.language, lines=(*lines, _close(message)), headline=headline)
     if body := _body(copy, headline):
         lines.append(Line(role="body", text=body))
     lines += [Line(role="benefit", text=text) for text in _benefits(work, " ".join(line.text for line in lines))]

@@ -11,6 +11,7 @@ import msgspec
 
 from arauto.core.door import from_data
 from arauto.core.errors import SettingError
+from arauto.creative.kit.rules import KitRule
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +40,12 @@ def profile(name: str) -> Profile:
     if name not in profiles():
         raise SettingError(f"{name!r} is not a profile", field="loudness", mend=f"use one of: {', '.join(profiles())}")
     return profiles()[name]
+
+
+@cache
+def media_rules() -> dict[str, KitRule]:
+    """Every rule of sound and film, by its id."""
+    return {row.id: row for row in from_data(_table()["rules"], list[KitRule])}
 
 
 @cache

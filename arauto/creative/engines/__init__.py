@@ -1,6 +1,6 @@
 """The engines: what writes, speaks, plays and draws. Each kind sits behind one seam, and nothing outside knows which.
 
-Text: :class:`~arauto.creative.types.TextEngine`. Voice, music and pictures: ``VoiceEngine``, ``MusicEngine``, ``ImageEngine``.
+Text: :class:`~arauto.creative.types.TextEngine`. The others: ``VoiceEngine``, ``MusicEngine``, ``ImageEngine``.
 """
 
 from arauto.creative.engines.budget import Budget, Cost, Prices

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Cache:
-    """A folder of answers. Each file is written whole under its final name or not at all; an unreadable one is a miss."""
+    """A folder of answers. A file has its final name only when it is whole; one that cannot be read is a miss."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -70,9 +70,7 @@ def choose_voice(settings: Settings, models: ModelStore) -> VoiceEngine | None:
     """
     wanted = settings.voice_engine
     if wanted not in VOICES:
-        raise SettingError(
-            f"{wanted!r} is not a voice", field="voice_engine", mend=f"use one of: {', '.join(VOICES)}"
-        )
+        raise SettingError(f"{wanted!r} is not a voice", field="voice_engine", mend=f"use one of: {', '.join(VOICES)}")
     if wanted == "none":
         return None
     if wanted == "openai" or (wanted == "auto" and settings.openai_url and settings.openai_voice_model):

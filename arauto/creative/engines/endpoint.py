@@ -27,7 +27,7 @@ _LONGEST_WAIT = 30.0
 
 Read = TypeVar("Read")
 Reader = Callable[[bytes], tuple[Read, Cost | None]]
-"""Reads an answer: what it says, and what it cost (None: not told). Raises ``ValueError`` when it is not what it should be."""
+"""Reads an answer: what it says, and what it cost (None: not told). ``ValueError``: it is not what it should be."""
 
 
 class Refused(Exception):  # noqa: N818  (an answer, not a fault)
@@ -121,9 +121,7 @@ class Endpoint:
         """Give the connections back."""
         await self._wire.close()
 
-    async def _once(
-        self, path: str, content: bytes, most: Cost, read: Reader[Read], limit: int
-    ) -> tuple[bytes, Read]:
+    async def _once(self, path: str, content: bytes, most: Cost, read: Reader[Read], limit: int) -> tuple[bytes, Read]:
         async with self._places:
             self.budget.reserve(most)
             spent = most

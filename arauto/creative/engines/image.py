@@ -46,7 +46,9 @@ class DiffusersImage:
 
     def __init__(self, model: str, *, steps: int = 20) -> None:
         if importlib.util.find_spec("diffusers") is None:
-            raise EngineError("the library `diffusers` is not installed", field="image", mend="pip install diffusers torch")
+            raise EngineError(
+                "the library `diffusers` is not installed", field="image", mend="pip install diffusers torch"
+            )
         self.model, self._steps, self._pipeline = model, steps, None
         self._turn = asyncio.Lock()
 

@@ -13,9 +13,9 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from arauto.creative.audio.compose import Mood, play
-from arauto.creative.audio.ffmpeg import decode
-from arauto.creative.audio.sound import RATE, Sound, fade, seconds
+from arauto.creative.sound.compose import Mood, play
+from arauto.creative.sound.ffmpeg import decode
+from arauto.creative.sound.samples import RATE, Sound, fade, seconds
 
 
 class MusicAsk(msgspec.Struct, frozen=True, kw_only=True):

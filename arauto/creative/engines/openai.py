@@ -42,13 +42,11 @@ class _Answer(msgspec.Struct):
 
 
 class OpenAIEngine:
-    """Chat completions of ``model``. ``endpoint`` may be shared; else one is made of ``url``, ``key`` and ``options``."""
+    """Chat completions of ``model``. ``endpoint`` may be shared; else one is made of ``url``, ``key``, ``options``."""
 
     name = "openai"
 
-    def __init__(
-        self, url: str, key: Secret, model: str, *, endpoint: Endpoint | None = None, **options: Any
-    ) -> None:
+    def __init__(self, url: str, key: Secret, model: str, *, endpoint: Endpoint | None = None, **options: Any) -> None:
         self._endpoint = endpoint or Endpoint(url, key, **options)
         if not model:
             raise SettingError(

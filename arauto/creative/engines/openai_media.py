@@ -12,10 +12,10 @@ import numpy as np
 
 from arauto.core.brief import Language
 from arauto.core.errors import SettingError
-from arauto.creative.audio.sound import Sound, resample, trim
 from arauto.creative.engines.budget import Cost
 from arauto.creative.engines.endpoint import Endpoint, Refused, unusable
 from arauto.creative.engines.image import ImageAsk
+from arauto.creative.sound.samples import Sound, resample, trim
 
 _PCM_RATE = 24_000
 """Of the format ``pcm``: 16-bit mono samples, as the endpoints' documentation has it."""
@@ -68,7 +68,8 @@ class OpenAIImage:
             "response_format": "b64_json",
         }
         most = Cost(tokens_in=len(ask.prompt.encode()), pictures=1)
-        return await _asked(self._endpoint, "images/generations", body, most, _read_picture, _MAX_PICTURE)
+        picture: bytes = await _asked(self._endpoint, "images/generations", body, most, _read_picture, _MAX_PICTURE)
+        return picture
 
     async def close(self) -> None:
         await self._endpoint.close()
@@ -83,9 +84,9 @@ async def _asked(endpoint: Endpoint, path: str, body: dict[str, Any], most: Cost
 
 def _read_pcm(content: bytes) -> tuple[Sound, Cost | None]:
     # An error page in place of sound is text; sound of a tenth of a second and less says nothing.
-    if len(content) < _PCM_RATE // 5 or content[:64].isascii() and content[:64].decode().isprintable():
+    if len(content) < _PCM_RATE // 5 or (content[:64].isascii() and content[:64].decode().isprintable()):
         raise ValueError("16-bit samples of speech")
-    samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768
+    samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) * np.float32(1 / 32768)
     return samples[:, None], None
 
 

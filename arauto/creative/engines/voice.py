@@ -14,15 +14,15 @@ import importlib.util
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from arauto.core.brief import Language
 from arauto.core.errors import EngineError, ModelFileError
-from arauto.creative.audio.sound import RATE, Sound, resample, trim
+from arauto.creative.sound.samples import RATE, Sound, resample, trim
 
 NEEDS_EXTRA = "install a voice: pip install 'arauto[voice]'"
 MODEL = "kokoro-v1.0-int8"
@@ -30,13 +30,15 @@ VOICES: dict[Language, str] = {"pt-BR": "kokoro-voice-pf-dora", "en": "kokoro-vo
 """The model store's name of the voice that speaks a language."""
 _SPEECH_RATE = 24_000
 _LONGEST_LINE = 600
+_LINES_KEPT = 24
 
 
 class VoiceEngine(Protocol):
     """What says one line.
 
     ``say`` takes words ready to be said (:func:`~arauto.creative.audio.saying.said`) and returns mono samples without
-    silence around them; ``pace`` is 1 for the voice's own, more for faster. It raises :class:`~arauto.core.errors.EngineError` when it cannot.
+    silence around them; ``pace`` is 1 for the voice's own, more for faster. It raises
+    :class:`~arauto.core.errors.EngineError` when it cannot.
     """
 
     @property
@@ -60,12 +62,15 @@ class KokoroVoice:
         self._model, self._voices, self._threads = model, voices, threads
         self._loaded: Any = None
         self._turn = threading.Lock()
+        # A spot and its films say the same lines.
+        self._known = lru_cache(maxsize=_LINES_KEPT)(self._say)
 
     async def say(self, line: str, language: Language, pace: float = 1.0) -> Sound:
-        return await asyncio.to_thread(self._say, line[:_LONGEST_LINE], language, pace)
+        return await asyncio.to_thread(self._known, line[:_LONGEST_LINE], language, pace)
 
     async def close(self) -> None:
         self._loaded = None
+        self._known.cache_clear()
 
     def _say(self, line: str, language: Language, pace: float) -> Sound:
         with self._turn:
@@ -89,7 +94,7 @@ class KokoroVoice:
         session = onnxruntime.InferenceSession(str(self._model), options, providers=["CPUExecutionProvider"])
         styles = {language: np.fromfile(path, "<f4").reshape(510, 1, 256) for language, path in self._voices.items()}
         with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-            np.savez(file, **{str(language): style for language, style in styles.items()})
+            np.savez(file, **cast("dict[str, Any]", styles))
             file.flush()
             return Kokoro.from_session(session, file.name)
 
@@ -157,12 +162,14 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 _pieces: list[Any] = []
 
 
-@_Callback
-def _collect(samples: Any, count: int, events: Any) -> int:
+def _collect_samples(samples: Any, count: int, events: Any) -> int:
     del events
     if samples and count > 0:
         _pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
     return 0
+
+
+_collect = _Callback(_collect_samples)
 
 
 @cache
@@ -191,7 +198,7 @@ def _speak(line: str, language: Language, pace: float) -> Sound:
         # Flags: UTF-8, and silence at the end of a sentence.
         library.espeak_Synth(text, len(text) + 1, 0, 0, 0, 1, None, None)
         library.espeak_Synchronize()
-        samples = np.concatenate([*_pieces, np.zeros(0, np.int16)]).astype(np.float32) / 32768
+        samples = np.concatenate([*_pieces, np.zeros(0, np.int16)]).astype(np.float32) * np.float32(1 / 32768)
     sound = trim(resample(samples[:, None], rate))
     if not len(sound):
         raise EngineError(f"nothing in {line[:40]!r} can be said", field="voice", mend="use words")

@@ -1,16 +1,18 @@
 """The seam to HTTP: one POST, its whole answer. What is above it knows no library.
 
-aiohttp is the occupant: over this very seam it completes four times the calls a second that httpx does (docs/lab-log.md,
-2026-11-22), and the engines of hundreds of requests in flight spend their time here.
+aiohttp is the occupant: over this very seam it completes several times the calls a second that httpx does
+(docs/lab-log.md, 2026-11-22), and the engines of hundreds of requests in flight spend their time here.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import aiohttp
 import httpx
+from yarl import URL
 
 
 class Answer(NamedTuple):
@@ -51,15 +53,12 @@ class AiohttpWire:
         try:
             async with (
                 asyncio.timeout(seconds),
-                session.post(url, data=content, headers=headers, allow_redirects=False) as answer,
+                session.post(_parsed(url), data=content, headers=headers, allow_redirects=False) as answer,
             ):
-                body = bytearray()
                 # An answer that is too large is given up before it fills the memory.
-                async for chunk in answer.content.iter_any():
-                    body += chunk
-                    if len(body) > most:
-                        raise WireFault("the endpoint's answer is too large", sent=True)
-                return Answer(answer.status, bytes(body), read_pause(answer.headers.get("Retry-After", "")))
+                length = answer.content_length
+                body = await answer.read() if length is not None and length <= most else await _gather(answer, most)
+                return Answer(answer.status, body, read_pause(answer.headers.get("Retry-After", "")))
         except TimeoutError:
             raise WireFault(f"the endpoint did not answer within {seconds:g} s", sent=True) from None
         except aiohttp.ClientConnectorError as failure:
@@ -79,9 +78,24 @@ class AiohttpWire:
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=True,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
         )
         return self._session
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> URL:
+    """Read once: an engine posts to one address."""
+    return URL(url, encoded=True)
+
+
+async def _gather(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise WireFault("the endpoint's answer is too large", sent=True)
+    return bytes(body)
 
 
 class HttpxWire:

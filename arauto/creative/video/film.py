@@ -174,7 +174,9 @@ class _Set:
         ring.setStrokeCap(skia.Paint.kRound_Cap)
         grown = ease_in_out(part(own, 0.25, 1.1))
         reach = side * 0.545
-        canvas.drawArc(skia.Rect.MakeLTRB(x - reach, y - reach, x + reach, y + reach), -100 + own * 14, 96 * grown, False, ring)
+        canvas.drawArc(
+            skia.Rect.MakeLTRB(x - reach, y - reach, x + reach, y + reach), -100 + own * 14, 96 * grown, False, ring
+        )
         dot = skia.Paint(Color=self._ring, AntiAlias=True)
         for turn, size in ((150, 0.026), (215, 0.015)):
             angle = math.radians(turn + own * 9)
@@ -201,7 +203,9 @@ class _Set:
         source = skia.Rect.MakeXYWH(left, (self._picture.height() - shown) / 2, shown, shown)
         canvas.save()
         canvas.clipRRect(skia.RRect.MakeRectXY(frame, side * 0.07, side * 0.07), True)
-        canvas.drawImageRect(self._picture, source, frame, skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear))
+        canvas.drawImageRect(
+            self._picture, source, frame, skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear)
+        )
         canvas.restore()
 
 

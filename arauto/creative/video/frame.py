@@ -44,7 +44,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     tall: bool = False
 
 
-def _shape(name: str, width: int, height: int, **boxes: tuple[float, float, float, float]) -> Shape:
+def _shape(
+    name: str, width: int, height: int, caption: tuple[float, int], **boxes: tuple[float, float, float, float]
+) -> Shape:
     """Boxes are shares of width and height; ``art`` and its size are shares of the shorter side around its centre."""
     side = min(width, height)
     x, y, share, caption_y = boxes["art"]
@@ -59,8 +61,8 @@ def _shape(name: str, width: int, height: int, **boxes: tuple[float, float, floa
         height=height,
         art=Box(x * width - share * side / 2, y * height - share * side / 2, share * side, share * side),
         caption_y=caption_y * height,
-        caption_width=boxes["caption"][0] * width,
-        caption_letters=int(boxes["caption"][1]),
+        caption_width=caption[0] * width,
+        caption_letters=caption[1],
         unit=side / 1080,
         tall=height > width,
         **rest,

@@ -75,7 +75,9 @@ class Letterer:
         height, line = float(paragraph.Height), float(paragraph.Height) / lines
         return Label(surface.makeImageSnapshot(), float(inked), height, lines, line, margin, size)
 
-    def _paragraph(self, text: str, style: tuple[str, int, float, float, float, Align], colour: str, width: float) -> Any:
+    def _paragraph(
+        self, text: str, style: tuple[str, int, float, float, float, Align], colour: str, width: float
+    ) -> Any:
         family, weight, size, leading, tracking, align = style
         layout = skia.textlayout
         look, paragraph = layout.TextStyle(), layout.ParagraphStyle()

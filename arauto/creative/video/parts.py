@@ -34,11 +34,15 @@ class Inks(msgspec.Struct, frozen=True):
     def on(ground: str, palette: Palette) -> Inks:
         """``strong`` is for a price: the accent where it can be read, else the main ink."""
         main = readable(ground, "#ffffff", palette.ink) if ground in (palette.brand, palette.deep) else palette.ink
-        quiet = next((ink for ink in (mix(main, ground, 0.22), mix(main, ground, 0.1)) if contrast(ink, ground) >= 4.6), main)
+        quiet = next(
+            (ink for ink in (mix(main, ground, 0.22), mix(main, ground, 0.1)) if contrast(ink, ground) >= 4.6), main
+        )
         strong = readable(ground, palette.accent, palette.brand, main, least=4.5)
         accent, on_accent = palette.accent, palette.on_accent
         if contrast(accent, ground) < 1.6:
-            accent, on_accent = (palette.deep, palette.on_deep) if ground != palette.deep else (palette.paper, palette.ink)
+            accent, on_accent = (
+                (palette.deep, palette.on_deep) if ground != palette.deep else (palette.paper, palette.ink)
+            )
         return Inks(ground, main, quiet, strong, accent, on_accent)
 
 
@@ -78,7 +82,10 @@ def rising(canvas: Any, item: Placed, since: float) -> None:
         # The slit is taller than the line by what accents and tails reach out of it.
         reach = label.line_height * 0.1
         slit = skia.Rect.MakeLTRB(
-            item.x - label.margin, item.y + top - reach, item.x + label.width + label.margin, item.y + top + label.line_height + reach
+            item.x - label.margin,
+            item.y + top - reach,
+            item.x + label.width + label.margin,
+            item.y + top + label.line_height + reach,
         )
         canvas.save()
         canvas.clipRect(slit)
@@ -151,7 +158,9 @@ def caption_pill(letterer: Letterer, text: str, shape: Shape, palette: Palette, 
     def pill(canvas: Any, item: Placed, since: float) -> None:
         share = ease_out(part(since, 0, 0.25))
         pad_x, pad_y = 26 * shape.unit, 13 * shape.unit
-        rect = skia.Rect.MakeXYWH(item.x - pad_x, item.y - pad_y, item.label.width + 2 * pad_x, item.label.height + 2 * pad_y)
+        rect = skia.Rect.MakeXYWH(
+            item.x - pad_x, item.y - pad_y, item.label.width + 2 * pad_x, item.label.height + 2 * pad_y
+        )
         radius = rect.height() * 0.32
         canvas.drawRoundRect(rect, radius, radius, skia.Paint(Color=paint_colour(ink, 0.86 * share), AntiAlias=True))
 
@@ -182,9 +191,21 @@ class _Setter:
             case "small":
                 self._put(words, inks.quiet, 600, (50, 32), 140 * unit, fading, gap=18)
             case "point":
-                self._put(words, inks.main, 700, (66, 38), self._box.height * 0.3, rising, gap=30, inset=64, under=_tick(self._shape, inks))
+                self._put(
+                    words,
+                    inks.main,
+                    700,
+                    (66, 38),
+                    self._box.height * 0.3,
+                    rising,
+                    gap=30,
+                    inset=64,
+                    under=_tick(self._shape, inks),
+                )
             case "was":
-                self._put(words, inks.quiet, 600, (58, 40), 90 * unit, fading, under=None, coming=_struck(self._shape, inks))
+                self._put(
+                    words, inks.quiet, 600, (58, 40), 90 * unit, fading, under=None, coming=_struck(self._shape, inks)
+                )
             case "price":
                 self._put(words, inks.strong, 800, (180, 66), self._box.height * 0.6, popping, gap=2, display=True)
             case "badge" | "button":
@@ -225,9 +246,10 @@ class _Setter:
     ) -> None:
         unit = self._unit
         family = self._fonts.display if display else self._fonts.text
+        width = self._box.width - inset * unit * (2 if self._centred else 1)
         label = self._letterer.fit(
-            words.text, (self._box.width - inset * unit * (2 if self._centred else 1), height), family=family, colour=colour,
-            weight=weight, most=sizes[0] * unit, least=sizes[1] * unit, align="centre" if self._centred else "left",
+            words.text, (width, height), family=family, colour=colour, weight=weight,
+            most=sizes[0] * unit, least=sizes[1] * unit, align="centre" if self._centred else "left",
         )  # fmt: skip
         x = self._box.x + (self._box.width - label.width) / 2 if self._centred else self._box.x
         x += inset * unit * (0.5 if self._centred else 1)
@@ -251,7 +273,10 @@ class _Setter:
                 return
             _scaled(canvas, item, scale * _beat(since, button))
             rect = skia.Rect.MakeXYWH(
-                item.x - pad_x * unit, item.y - pad_y * unit, item.label.width + 2 * pad_x * unit, item.label.height + 2 * pad_y * unit
+                item.x - pad_x * unit,
+                item.y - pad_y * unit,
+                item.label.width + 2 * pad_x * unit,
+                item.label.height + 2 * pad_y * unit,
             )
             radius = rect.height() / 2 if button else 18 * unit
             canvas.drawRoundRect(rect, radius, radius, skia.Paint(Color=ground, AntiAlias=True))
@@ -272,8 +297,8 @@ class _Setter:
         unit, shape = self._shape.unit, self._shape
         width = shape.safe.width * 0.96
         label = self._letterer.fit(
-            words.text, (width, 150 * unit), family=self._fonts.text, colour=self._inks.quiet, weight=500, most=30 * unit,
-            least=21 * unit, align="centre", tracking=0.0, leading=1.25,
+            words.text, (width, 150 * unit), family=self._fonts.text, colour=self._inks.quiet, weight=500,
+            most=30 * unit, least=21 * unit, align="centre", tracking=0.0, leading=1.25,
         )  # fmt: skip
         bottom = shape.safe.bottom - 14 * unit if shape.tall else shape.caption_y - 52 * unit
         self._fine.append(Placed(label, (shape.width - label.width) / 2, bottom - label.height, words.at, fading))
@@ -303,8 +328,8 @@ def _tick(shape: Shape, inks: Inks) -> Callable[[Any, Placed, float], None]:
         if share > 0.3:
             path.lineTo(x - radius * 0.1 + radius * 0.56 * share, y + radius * 0.36 - radius * 0.7 * share)
         pen = skia.Paint(
-            Color=paint_colour(inks.on_accent), AntiAlias=True, Style=skia.Paint.kStroke_Style, StrokeWidth=radius * 0.22,
-            StrokeCap=skia.Paint.kRound_Cap, StrokeJoin=skia.Paint.kRound_Join,
+            Color=paint_colour(inks.on_accent), AntiAlias=True, Style=skia.Paint.kStroke_Style,
+            StrokeWidth=radius * 0.22, StrokeCap=skia.Paint.kRound_Cap, StrokeJoin=skia.Paint.kRound_Join,
         )  # fmt: skip
         canvas.drawPath(path, pen)
 

@@ -7,19 +7,30 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from arauto.core.kit import Asset, KitWork, Progress
 from arauto.creative.audio.captions import cues_of, vtt
-from arauto.creative.audio.ffmpeg import stream
-from arauto.creative.audio.render import Spoken, detail_of, facts_of, made_by, mixed, speak, transcript, wav
+from arauto.creative.audio.render import (
+    Spoken,
+    detail_of,
+    facts_of,
+    made_by,
+    mixed,
+    settled_voice,
+    speak,
+    transcript,
+    wav,
+)
 from arauto.creative.audio.script import mood_of, write_script
-from arauto.creative.audio.sound import Sound
 from arauto.creative.audio.standards import profile
 from arauto.creative.banner.art import subject_of
 from arauto.creative.engines.music import Composer, MusicAsk, MusicEngine
 from arauto.creative.engines.voice import VoiceEngine
+from arauto.creative.sound.ffmpeg import stream
+from arauto.creative.sound.samples import Sound
 from arauto.creative.video.frame import SHAPES, Shape
 from arauto.creative.video.storyboard import Storyboard, host_of, write_storyboard
 
@@ -32,7 +43,7 @@ async def render_video(
     out: Path,
     progress: Progress,
     *,
-    voice: VoiceEngine | None = None,
+    voice: VoiceEngine | Literal["auto"] | None = "auto",
     music: MusicEngine | None = None,
     loudness: str = "adcp",
     shapes: Sequence[str] = tuple(SHAPES),
@@ -40,12 +51,14 @@ async def render_video(
 ) -> list[Asset]:
     """A film of each length in each shape below ``out``/video, with captions (``.vtt``), transcript and storyboard.
 
-    All shapes of a length share voice, music and scenes. ``voice`` None: music alone; the words are read.
+    All shapes of a length share voice, music and scenes. ``voice`` as in
+    :func:`~arauto.creative.audio.render_audio`.
 
     Raises:
         EngineError: the voice, the music, the renderer or the encoder failed.
         SettingError: there is no such loudness profile.
     """
+    voice = settled_voice(voice)
     folder = out / "video"
     folder.mkdir(parents=True, exist_ok=True)
     assets: list[Asset] = []
@@ -69,7 +82,9 @@ async def _length(
     length: float,
 ) -> list[Asset]:
     target = profile(loudness)
-    spoken, lasts = await speak(work, voice, (length,), legal=False, progress=lambda step, share: progress(step, share * 0.2))
+    spoken, lasts = await speak(
+        work, voice, (length,), legal=False, progress=lambda step, share: progress(step, share * 0.2)
+    )
     headline = write_script(work, length, legal=False).headline
     bed = await music.play(MusicAsk(mood=mood_of(work), seconds=lasts, seed=work.seed))
     sound = await asyncio.to_thread(mixed, spoken, bed, target, work.seed)
@@ -88,10 +103,9 @@ async def _length(
 
         path = folder / f"{stem}.mp4"
         await asyncio.to_thread(_film, board, shape, work, sound, path, tell)
-        detail = detail_of(spoken, voice, music, cues, target) | {
+        detail = detail_of(spoken, voice, music, target) | {
             "captions": f"video/{stem}.vtt",
             "storyboard": f"video/{stem}.json",
-            "brand_at": "0.05",
         }
         assets.append(_asset(work, path, shape, board, spoken, detail, voice))
     return assets
@@ -127,10 +141,34 @@ def _film(
 def _arguments(shape: Shape, track: Path, path: Path) -> list[str]:
     """H.264 and AAC as every platform takes them. One thread: the same frames give the same bytes."""
     size = f"{shape.width}x{shape.height}"
-    raw = ["-f", "rawvideo", "-pixel_format", "rgba", "-video_size", size, "-framerate", str(FRAMES_A_SECOND), "-i", "pipe:0"]
+    raw = [
+        "-f",
+        "rawvideo",
+        "-pixel_format",
+        "rgba",
+        "-video_size",
+        size,
+        "-framerate",
+        str(FRAMES_A_SECOND),
+        "-i",
+        "pipe:0",
+    ]
     colour = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format=yuv420p"
     tags = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
-    picture = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-tune", "animation", "-threads", "1", "-bf", "2"]
+    picture = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-crf",
+        "20",
+        "-tune",
+        "animation",
+        "-threads",
+        "1",
+        "-bf",
+        "2",
+    ]
     voice = ["-c:a", "aac", "-b:a", "192k"]
     exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
     return [

@@ -101,7 +101,7 @@ def write_storyboard(
 def _words(
     work: KitWork, kind: Kind, items: Sequence[Spoken], time: tuple[float, float], headline: str, kinds: set[Kind]
 ) -> list[Words]:
-    message, start = work.message, time[0]
+    start = time[0]
     if kind == "hook":
         return [Words(part="headline", text=headline, at=start + 0.15)]
     if kind == "body":

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from arauto.core.errors import EngineError
-from arauto.creative.audio.sound import RATE, Sound
+from arauto.creative.sound.samples import RATE, Sound
 
 NEEDS_EXTRA = "install the packages of the kit: pip install 'arauto[kit]'"
 BIT_EXACT = ("-threads", "1", "-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact")
@@ -105,7 +105,7 @@ def raw_input(channels: int) -> tuple[str, ...]:
 
 
 def decode(path: Path) -> Sound:
-    """The samples of any sound or film, stereo at :data:`~.sound.RATE`.
+    """The samples of any sound or film, stereo at :data:`~.samples.RATE`.
 
     Raises:
         EngineError: when there are none.

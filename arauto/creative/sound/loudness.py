@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from arauto.creative.audio.sound import RATE, Signal, Sound, gain
+from arauto.creative.sound.samples import RATE, Signal, Sound, gain
 
 _BLOCK, _STEP = 0.4, 0.1
 _ABSOLUTE_GATE, _RELATIVE_GATE = -70.0, -10.0

@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from arauto.creative.audio.instruments import INSTRUMENTS, room
-from arauto.creative.audio.sound import RATE, Sound, fade, place, silence
+from arauto.creative.sound.instruments import INSTRUMENTS, room
+from arauto.creative.sound.samples import RATE, Sound, fade, place, silence
 
 Mood = Literal["bright", "calm", "driving", "warm"]
 

@@ -1,4 +1,4 @@
-"""Instruments made of arithmetic: each plays one note and returns mono samples at :data:`~.sound.RATE`.
+"""Instruments made of arithmetic: each plays one note and returns mono samples at :data:`~.samples.RATE`.
 
 ``frequency`` in hertz, ``seconds`` is how long the note is held; what rings after it is part of the result.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from arauto.creative.audio.sound import RATE, Signal, Sound
+from arauto.creative.sound.samples import RATE, Signal, Sound
 
 Instrument = Callable[[float, float, np.random.Generator], Signal]
 
@@ -71,7 +71,9 @@ def pluck(frequency: float, seconds: float, draw: np.random.Generator) -> Signal
         pitch = frequency * partial * np.sqrt(1 + 0.00012 * partial**2)
         if pitch < _TOP:
             strength = np.sin(np.pi * partial * 0.19) / partial**1.5
-            sound += strength * np.sin(2 * np.pi * pitch * times + draw.uniform(0, 0.4)) * np.exp(-times * (2 + partial))
+            sound += (
+                strength * np.sin(2 * np.pi * pitch * times + draw.uniform(0, 0.4)) * np.exp(-times * (2 + partial))
+            )
     return np.asarray(sound * 1.3 * _held(max(seconds, 0.4) + 0.6, 0.003, 0.2))
 
 
