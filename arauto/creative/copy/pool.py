@@ -89,8 +89,16 @@ class Pool:
     def ordered(self, copies: Sequence[Copy]) -> tuple[Copy, ...]:
         """The copies, those first that say most of the brief in few words; equal ones as they came."""
 
+        named = set(folded_words(f"{self.brief.product} {self.message.brand}"))
+        offered = [fact for fact in (self.message.price, self.message.discount) if fact]
+
+        def news(text: str) -> float:
+            """What a text says besides the name."""
+            said = set(folded_words(text)) & self._meant - named
+            return min(1.0, len(said) / 3) + (0.6 if any(fact in text for fact in offered) else 0.0) + _fluency(text)
+
         def telling(copy: Copy) -> float:
-            return self._rank(copy.title, (), 0) + 0.5 * self._rank(copy.description, (), 0)
+            return news(copy.title) + 0.5 * news(copy.description)
 
         return tuple(sorted(copies, key=telling, reverse=True))
 
