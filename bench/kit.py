@@ -149,7 +149,8 @@ def coherence(kits: Iterable[Kit]) -> dict[str, Any]:
     """How well similarity of meaning tells assets of a kit from assets of another, against what the kit's other media
     say."""
     whole = list(kits)
-    same, other = [], []
+    same: list[float] = []
+    other: list[float] = []
     for one, two in product(whole, whole):
         for asset in one.assets:
             said = "\n".join(row.words for row in two.assets if row.medium != asset.medium)

@@ -167,6 +167,11 @@ def _missing(kit: Kit, folder: Path) -> Kit:
     return kit
 
 
+def _altered(kit: Kit, folder: Path) -> Kit:
+    (folder / of(kit, BANNER).path).write_bytes(b"x")
+    return kit
+
+
 def _noise(size: tuple[int, int]) -> Image.Image:
     return Image.merge("RGB", [Image.effect_noise(size, 120) for _ in range(3)])
 
@@ -184,9 +189,7 @@ def _style(rule: str) -> Callable[[str], str]:
 
 PLANTED: tuple[Planted, ...] = (
     Planted("KIT-FILE", BANNER, _missing),
-    Planted(
-        "KIT-FILE", BANNER, lambda kit, folder: (folder / of(kit, BANNER).path).write_bytes(b"x") and kit, "altered"
-    ),
+    Planted("KIT-FILE", BANNER, _altered, "altered"),
     Planted("KIT-PROVENANCE", BANNER, fields(BANNER, made=Provenance(engine=""))),
     Planted("KIT-PROVENANCE", BANNER, _made(BANNER, source_type="trainedAlgorithmicMedia"), "over-claimed"),
     Planted("KIT-PROVENANCE", BANNER, _made(BANNER, engine="openai"), "under-claimed"),

@@ -9,7 +9,7 @@ import random
 import re
 import tempfile
 from collections.abc import Sequence
-from importlib import resources
+from importlib import metadata, resources
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -325,9 +325,7 @@ def _made(design: Design, seed: int, source: SourceType) -> Provenance:
 
 
 def _version() -> str:
-    from importlib.metadata import version
-
-    return version("typst")
+    return metadata.version("typst")
 
 
 def _compiler(source: Path, root: Path, folders: tuple[Path, ...]) -> typst.Compiler:

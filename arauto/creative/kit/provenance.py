@@ -11,6 +11,7 @@ import io
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +106,7 @@ def read_manifest(body: bytes, media_type: str) -> dict[str, Any]:
 
 
 def _version() -> str:
-    import arauto
-
-    return arauto.__version__
+    return metadata.version("arauto")
 
 
 def _make_key(chain: Path, key: Path) -> None:

@@ -145,7 +145,7 @@ def test_what_cannot_be_light_enough_says_so(kit, tmp_path):
     with Renderer(work) as renderer:
         design = design_of(work, tight, "a", "split", Picture("watch"))
         png, _ = renderer.draw(design)
-        with pytest.raises(EngineError, match="heavy|smaller"):
+        with pytest.raises(EngineError, match=r"heavy|smaller"):
             bundle(renderer, design, asset, png, work.message)
 
 
