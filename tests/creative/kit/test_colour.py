@@ -1,7 +1,7 @@
 """Palettes are readable by construction, whatever the brand's colours."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arauto.creative.banner.art import STAGES, drawing, scene, subject_of, subjects
@@ -12,6 +12,7 @@ from tests.creative.briefs import COFFEE, SHOES
 COLOURS = st.integers(0, 0xFFFFFF).map(lambda value: f"#{value:06x}")
 
 
+@settings(max_examples=40)
 @given(st.lists(COLOURS, max_size=3))
 def test_every_pair_of_a_palette_is_readable(colours):
     palette = palette_of(tuple(colours), "Vitalis")
