@@ -13,6 +13,7 @@ from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
 from arauto.cli.keep import backup, doctor, restore
+from arauto.cli.kit import kit
 from arauto.cli.models import models, write
 from arauto.cli.serve import down, up, worker
 from arauto.cli.visitor import login, visitor
@@ -43,6 +44,7 @@ for _command in (
     demo,
     doctor,
     down,
+    kit,
     login,
     models,
     replay,

@@ -20,6 +20,7 @@ Line = Annotated[str, Meta(min_length=1, max_length=200)]
 Paragraph = Annotated[str, Meta(max_length=2000)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
 MAX_AMOUNT = 1_000_000_000
+FileName = Annotated[str, Meta(max_length=200)]
 Slug = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,63}$")]
 
 
@@ -28,10 +29,27 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Brand(_Part, frozen=True, kw_only=True):
-    """Who speaks."""
+    """Who speaks. ``fonts`` are family names, display first; ``logo`` is a file beside the brief."""
 
     name: Name
-    colours: tuple[Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")], ...] = ()
+    colours: Annotated[tuple[Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")], ...], Meta(max_length=8)] = ()
+    fonts: Annotated[tuple[Name, ...], Meta(max_length=2)] = ()
+    logo: FileName = ""
+
+
+class Style(_Part, frozen=True, kw_only=True):
+    """How the brand speaks: the controls of a prompt, in words that a marketer has.
+
+    ``voice`` is free ("as a trainer who never shouts"); ``words_to_use`` are liked when texts are ranked; ``examples``
+    are ads of the brand's own past, to be followed and never copied.
+    """
+
+    voice: Annotated[str, Meta(max_length=200)] = ""
+    formality: Literal["casual", "neutral", "formal"] = "neutral"
+    energy: Literal["calm", "balanced", "lively"] = "balanced"
+    reading_level: Literal["simple", "plain", "rich"] = "plain"
+    words_to_use: Annotated[tuple[Name, ...], Meta(max_length=50)] = ()
+    examples: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=500)], ...], Meta(max_length=12)] = ()
 
 
 class Offer(_Part, frozen=True, kw_only=True):
@@ -53,7 +71,11 @@ class Claim(_Part, frozen=True, kw_only=True):
 
 
 class Brief(_Part, frozen=True, kw_only=True):
-    """What to make, for whom and why. ``prompt`` holds the marketer's own free words; the other fields win over it."""
+    """What to make, for whom and why. ``prompt`` holds the marketer's own free words; the other fields win over it.
+
+    ``channels`` are the placements that a kit is made for (empty: all). ``pictures`` and ``footage`` are the marketer's
+    own files, named relative to the brief's folder; only a kit made on the same machine reads them.
+    """
 
     product: Name
     language: Language = "pt-BR"
@@ -73,6 +95,10 @@ class Brief(_Part, frozen=True, kw_only=True):
     image_hint: Annotated[str, Meta(max_length=300)] = ""
     disclaimers: Annotated[tuple[Line, ...], Meta(max_length=8)] = ()
     words_to_avoid: Annotated[tuple[Name, ...], Meta(max_length=50)] = ()
+    style: Style | None = None
+    channels: Annotated[tuple[Name, ...], Meta(max_length=20)] = ()
+    pictures: Annotated[tuple[FileName, ...], Meta(max_length=20)] = ()
+    footage: Annotated[tuple[FileName, ...], Meta(max_length=20)] = ()
 
 
 class Message(_Part, frozen=True, kw_only=True):

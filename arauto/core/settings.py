@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +71,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Base URL of any OpenAI-compatible endpoint, such as ``https://host/v1``."""
     openai_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
     openai_model: str = ""
+    openai_voice_model: str = ""
+    openai_voice: str = "alloy"
+    openai_image_model: str = ""
+    openai_max_spend: Decimal | None = None
+    """The most that a process may spend at the endpoint, in the currency of the prices; None: no cap."""
+    openai_max_tokens: Annotated[int, Meta(ge=0)] | None = None
+    openai_price_input: Decimal = Decimal(0)
+    """Of a million tokens in; ``_output``: out; ``_speech``: of a million characters said; ``_image``: of a picture."""
+    openai_price_output: Decimal = Decimal(0)
+    openai_price_speech: Decimal = Decimal(0)
+    openai_price_image: Decimal = Decimal(0)
+    openai_cache: bool = True
+    """Whether answers are kept under ``home``/cache by the hash of what was asked."""
+    voice_engine: str = "auto"
+    """``local``, ``openai``, ``none``, or ``auto``: openai when its voice model is set, else this machine's best."""
     local_model: str = "qwen2.5-coder-1.5b-instruct-q4_k_m"
     """A name that ``arauto models list`` shows, or the path of a GGUF file."""
     model_threads: Annotated[int, Meta(ge=1, le=256)] = 1
@@ -90,7 +106,12 @@ def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None 
         values["trusted_proxies"] = [part.strip() for part in proxies.split(",") if part.strip()]
     if values.get("data_dir") == "":
         del values["data_dir"]
-    return from_data(values, Settings, error=SettingError, strict=False, hook=_decode)
+    settings = from_data(values, Settings, error=SettingError, strict=False, hook=_decode)
+    for name in ("max_spend", "price_input", "price_output", "price_speech", "price_image"):
+        amount = getattr(settings, f"openai_{name}")
+        if amount is not None and not (amount.is_finite() and amount >= 0):
+            raise SettingError(f"is {amount}", field=f"openai_{name}", mend="give an amount of at least 0")
+    return settings
 
 
 def _decode(kind: type, value: Any) -> Any:

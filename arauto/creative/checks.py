@@ -75,8 +75,8 @@ def check_copy(copy: Copy, brief: Brief, message: Message | None = None) -> tupl
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:
-    """Whether any finding keeps the copy from being shown."""
-    return any(finding.severity == "error" for finding in findings)
+    """Whether any finding that nobody waived keeps the copy or kit from being shown."""
+    return any(finding.severity == "error" and not finding.waived_by for finding in findings)
 
 
 def too_similar(copy: Copy, others: Iterable[Copy]) -> tuple[Finding, ...]:

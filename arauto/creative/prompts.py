@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from arauto.core.brief import Brief, Language, Message
+from arauto.core.brief import Brief, Language, Message, Style
 from arauto.core.campaign import Copy
 from arauto.creative.portuguese import forms_of, noun_of
 from arauto.creative.types import Ask, UnreadableAnswer
@@ -142,13 +142,16 @@ def _slots(message: Message) -> list[str]:
 
 def _fields(ask: Ask, slots: list[str]) -> dict[str, str]:
     brief: Brief = ask.brief
+    style = brief.style or Style()
     return {
         "product": brief.product,
         "description": brief.description[:300],
         "focus": brief.focus,
         "benefits": "; ".join(brief.benefits[:4]),
         "audience": brief.audience,
-        "tone": brief.tone,
+        "tone": _tone(brief),
+        "use": ", ".join(style.words_to_use[:10]),
+        "past": " / ".join(style.examples[:3]),
         "image_hint": brief.image_hint,
         "avoid": ", ".join(brief.words_to_avoid[:10]),
         "slots": ", ".join(slots),
@@ -156,8 +159,29 @@ def _fields(ask: Ask, slots: list[str]) -> dict[str, str]:
     }
 
 
+def _tone(brief: Brief) -> str:
+    """The tone in words: what the brief says, and the controls of its style that are not at rest."""
+    if brief.style is None:
+        return brief.tone
+    style, known = brief.style, prompt_words(brief.language)["style"]
+    set_ = (known.get(control, "") for control in (style.formality, style.energy, style.reading_level))
+    return ", ".join(part for part in (brief.tone, style.voice, *set_) if part)
+
+
 def _request(words: Mapping[str, Any], fields: Mapping[str, str], *, guided: bool) -> str:
-    names = ("product", "description", "focus", "benefits", "audience", "tone", "image_hint", "avoid", "slots")
+    names = (
+        "product",
+        "description",
+        "focus",
+        "benefits",
+        "audience",
+        "tone",
+        "use",
+        "past",
+        "image_hint",
+        "avoid",
+        "slots",
+    )
     told = names if guided else (*names, "angle")
     return "\n".join(f"{words[name]}: {fields[name]}" for name in told if fields.get(name))
 

@@ -24,7 +24,7 @@ from arauto.core.campaign import Copy, Origin
 from arauto.core.door import from_data
 from arauto.creative.checks import check_copy, has_errors, too_similar
 from arauto.creative.message import compose_message
-from arauto.creative.portuguese import Noun, forms_of, noun_of
+from arauto.creative.portuguese import forms_of, noun_of
 from arauto.creative.rules import rules
 from arauto.creative.types import Ask, Draft, Finding, Refusal, WriteResult
 from arauto.creative.words import fold, folded_words, listed
@@ -112,17 +112,16 @@ def write_slots(brief: Brief, n: int = 4, seed: int = 0) -> WriteResult:
 def slot_copies(brief: Brief, message: Message, seed: int) -> Iterator[tuple[Row, Copy]]:
     """Every copy that the rows can make of ``brief``, those that say something of it first, shuffled by ``seed``."""
     rows, scenes = _tables(brief.language)
-    noun = noun_of(brief.product) if brief.language == "pt-BR" else None
-    facts = _facts(brief, message, noun)
+    facts = slot_facts(brief, message)
     usable = [row for row in rows if all(facts.get(need) for need in row.needs)]
     shuffle = random.Random(seed)  # noqa: S311  (repeatable on purpose)
     shuffle.shuffle(usable)
     pictures = _pictures(brief, scenes, facts, shuffle)
     for place, row in enumerate(_interleave(usable)):
-        title = _fill(row.title, facts) or _fill(row.plain_title, facts)
+        title = fill(row.title, facts) or fill(row.plain_title, facts)
         if row.short_title and len(title) > rules()["LEN-TITLE"].limit:
-            title = _fill(row.short_title, facts)
-        text = _fill(row.text, facts) or _fill(row.plain_text, facts)
+            title = fill(row.short_title, facts)
+        text = fill(row.text, facts) or fill(row.plain_text, facts)
         if title and text:
             yield row, Copy(title=title, description=text, image_suggestion=pictures[place % len(pictures)])
 
@@ -145,7 +144,9 @@ def _tables(language: Language) -> tuple[tuple[Row, ...], Scenes]:
     return tuple(from_data(table["angles"], list[Row])), from_data(table["scenes"], Scenes)
 
 
-def _facts(brief: Brief, message: Message, noun: Noun | None) -> dict[str, str]:
+def slot_facts(brief: Brief, message: Message) -> dict[str, str]:
+    """What the slots of a sentence are filled with; a fact that the brief does not give is empty."""
+    noun = noun_of(brief.product) if brief.language == "pt-BR" else None
     benefits = [_phrase(benefit) for benefit in brief.benefits]
     facts = {
         "product": brief.product,
@@ -174,7 +175,7 @@ def _audience(audience: str) -> str:
     return "" if named & _PERSONAL or any(c.isdigit() for c in audience) else _phrase(audience)
 
 
-def _fill(template: str, facts: dict[str, str]) -> str:
+def fill(template: str, facts: dict[str, str]) -> str:
     """The template with its slots filled; empty when it needs a word that the facts do not have."""
     missing = False
 
@@ -205,7 +206,7 @@ def _pictures(brief: Brief, scenes: Scenes, facts: dict[str, str], shuffle: rand
     head = heads[:1] if brief.language == "pt-BR" else heads[-1:]
     templates = list(scenes.service if services & set(head) else scenes.goods)
     shuffle.shuffle(templates)
-    pictures = [_fill(template, {**facts, "person": person}) for template in templates]
+    pictures = [fill(template, {**facts, "person": person}) for template in templates]
     if not brief.image_hint:
         return pictures
     return [scenes.hint.format(scene=picture, hint=_phrase(brief.image_hint)) for picture in pictures]

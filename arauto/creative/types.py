@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from arauto.core.brief import Brief, Message
 from arauto.core.campaign import Copy, Origin
-
-Severity = Literal["error", "warn"]
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a copy: the rule's id, the field, what was wrong and the mend.
-
-    An ``error`` keeps the copy from being shown; a ``warn`` is for the marketer to judge.
-    """
-
-    rule: str
-    severity: Severity
-    field: str
-    problem: str
-    mend: str
+from arauto.core.kit import Finding as Finding
+from arauto.core.kit import Severity as Severity
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from arauto.core.brief import Brief
+from arauto.core.brief import Brief, Style
 from arauto.creative import Ask, UnreadableAnswer, compose_message, understand
 from arauto.creative.prompts import guided_schema, make_prompt, read_answer
 
@@ -128,3 +128,14 @@ def test_every_angle_has_patterns_that_compile():
             seen.add(schema["properties"]["title"]["pattern"])
             assert all(re.compile(value["pattern"]) for value in schema["properties"].values())
         assert len(seen) >= 2
+
+
+def test_a_style_is_told_to_the_model():
+    style = Style(
+        voice="as a trainer", formality="casual", energy="lively", words_to_use=("rhythm",), examples=("Run. Rest.",)
+    )
+    brief = Brief(product="running shoes", language="en", tone="warm", style=style)
+    told = make_prompt(ask(brief)).messages[-1]["content"]
+    assert "Tone: warm, as a trainer, informal, lively" in told
+    assert "rhythm" in told
+    assert "Run. Rest." in told

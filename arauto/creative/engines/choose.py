@@ -1,18 +1,26 @@
-"""Which engine the settings ask for."""
+"""Which engines the settings ask for."""
 
 from __future__ import annotations
 
 import importlib.util
+from functools import lru_cache
 
 from arauto.core.errors import EngineError, ModelFileError, SettingError
 from arauto.core.settings import Settings
+from arauto.creative.engines.budget import Budget, Prices
+from arauto.creative.engines.cache import Cache
+from arauto.creative.engines.endpoint import Endpoint
+from arauto.creative.engines.image import ImageEngine
 from arauto.creative.engines.local import LocalEngine
 from arauto.creative.engines.openai import OpenAIEngine
+from arauto.creative.engines.openai_media import OpenAIImage, OpenAIVoice
+from arauto.creative.engines.voice import NEEDS_EXTRA, VoiceEngine, local_voice
 from arauto.creative.models import ModelStore
 from arauto.creative.slots import SlotEngine
 from arauto.creative.types import TextEngine
 
 ENGINES = ("auto", "slot", "local", "openai")
+VOICES = ("auto", "local", "openai", "none")
 
 
 def choose_engine(settings: Settings, models: ModelStore) -> TextEngine:
@@ -31,7 +39,7 @@ def choose_engine(settings: Settings, models: ModelStore) -> TextEngine:
             f"{wanted!r} is not an engine", field="text_engine", mend=f"use one of: {', '.join(ENGINES)}"
         )
     if wanted == "openai" or (wanted == "auto" and settings.openai_url):
-        return OpenAIEngine(settings.openai_url, settings.openai_key, settings.openai_model)
+        return OpenAIEngine("", settings.openai_key, settings.openai_model, endpoint=endpoint_of(settings))
     if wanted == "slot":
         return SlotEngine()
     path = models.path(settings.local_model)
@@ -49,3 +57,46 @@ def choose_engine(settings: Settings, models: ModelStore) -> TextEngine:
             f"{path} is missing", field="local_model", mend=f"run `arauto models pull {settings.local_model}`"
         )
     return LocalEngine(path, threads=settings.model_threads)
+
+
+def choose_voice(settings: Settings, models: ModelStore) -> VoiceEngine | None:
+    """The voice of ``settings.voice_engine``; None when nobody speaks. Nothing is loaded yet.
+
+    ``auto``: openai when its URL and voice model are set, else the best of this machine, else None.
+
+    Raises:
+        SettingError: the setting names no voice, or one whose own settings are missing.
+        EngineError: ``local`` was asked for and the extra is not installed.
+    """
+    wanted = settings.voice_engine
+    if wanted not in VOICES:
+        raise SettingError(f"{wanted!r} is not a voice", field="voice_engine", mend=f"use one of: {', '.join(VOICES)}")
+    if wanted == "none":
+        return None
+    if wanted == "openai" or (wanted == "auto" and settings.openai_url and settings.openai_voice_model):
+        return OpenAIVoice(endpoint_of(settings), settings.openai_voice_model, settings.openai_voice)
+    voice = local_voice(models.path, threads=settings.model_threads)
+    if voice is None and wanted == "local":
+        raise EngineError("no voice is installed", field="voice_engine", mend=NEEDS_EXTRA)
+    return voice
+
+
+def choose_image(settings: Settings) -> ImageEngine | None:
+    """The picture engine: the endpoint's when its URL and ``openai_image_model`` are set, else None."""
+    if settings.openai_url and settings.openai_image_model:
+        return OpenAIImage(endpoint_of(settings), settings.openai_image_model)
+    return None
+
+
+@lru_cache(maxsize=4)
+def endpoint_of(settings: Settings) -> Endpoint:
+    """The one endpoint of these settings: text, voice and pictures share its connections, budget and cache."""
+    prices = Prices(
+        tokens_in=settings.openai_price_input,
+        tokens_out=settings.openai_price_output,
+        characters=settings.openai_price_speech,
+        picture=settings.openai_price_image,
+    )
+    budget = Budget(money=settings.openai_max_spend, tokens=settings.openai_max_tokens, prices=prices)
+    cache = Cache(settings.home / "cache") if settings.openai_cache else None
+    return Endpoint(settings.openai_url, settings.openai_key, budget=budget, cache=cache)
