@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.machine import write_result
 
-NAMES = ("http", "events", "store", "engines", "fuzz", "replay", "crash")
+NAMES = ("http", "events", "store", "engines", "kit", "fuzz", "replay", "crash")
 
 
 def run(name: str) -> bool:

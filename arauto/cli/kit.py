@@ -67,7 +67,9 @@ def create(
         wanted = with_preset(wanted, preset)
     folder = Path(brief).expanduser().parent if Path(brief).suffix and Path(brief).is_file() else Path.cwd()
     target = out or Path(f"kit-{_slug(wanted.product)}")
-    jobs = [(target / name, row) for name, row in read_catalogue(catalogue, wanted)] if catalogue else [(target, wanted)]
+    jobs = (
+        [(target / name, row) for name, row in read_catalogue(catalogue, wanted)] if catalogue else [(target, wanted)]
+    )
     made = asyncio.run(_create(jobs, folder, only, seed, engine, quiet=json_))
     if json_:
         print_json([{"folder": str(path), "assets": one.assets, "findings": one.findings} for path, one in made])
@@ -150,13 +152,17 @@ async def _create(
             for path, brief in jobs:
                 bars: dict[str, TaskID] = {}
 
-                def tell(medium: Medium, step: str, share: float, bars: dict[str, TaskID] = bars, path: Path = path) -> None:
+                def tell(
+                    medium: Medium, step: str, share: float, bars: dict[str, TaskID] = bars, path: Path = path
+                ) -> None:
                     name = f"{path.name} {medium}"
                     if medium not in bars:
                         bars[medium] = progress.add_task(name, total=1.0, step=step)
                     progress.update(bars[medium], completed=share, step=step)
 
-                one = await make_kit(brief, path, folder=folder, seed=seed, only=only, engine=text_engine, progress=tell)
+                one = await make_kit(
+                    brief, path, folder=folder, seed=seed, only=only, engine=text_engine, progress=tell
+                )
                 save_gallery(one, path, one.findings)
                 made.append((path, one))
         finally:
@@ -177,7 +183,9 @@ def _table(found: Sequence[Finding], language: Language) -> None:
     if not found:
         console.print(say("kit.clean", language))
         return
-    table = Table(*(say(f"kit.{name}", language) for name in ("rule", "place", "problem", "mend")), box=None, pad_edge=False)
+    table = Table(
+        *(say(f"kit.{name}", language) for name in ("rule", "place", "problem", "mend")), box=None, pad_edge=False
+    )
     for one in found:
         colour = "dim" if one.waived_by else "red" if one.severity == "error" else "yellow"
         waived = f" ({say('kit.waived', language, name=one.waived_by, reason=one.reason)})" if one.waived_by else ""

@@ -95,7 +95,8 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
 class Palette(msgspec.Struct, frozen=True, kw_only=True):
     """The colours of a kit as ``#rrggbb``. Each ``on_…`` is readable on its ground (WCAG 2.2: 4.5:1 at least).
 
-    ``brand`` is the brand's main colour, deepened only where that is all white text needs; ``deep`` and ``tint`` a dark and a pale ground of the same hue,
+    ``brand`` is the brand's main colour, deepened only where that is all white text needs; ``deep`` and ``tint`` are a
+    dark and a pale ground of the same hue,
     ``accent`` the colour of buttons and marks, ``paper`` and ``ink`` a near-white ground and its text.
     """
 

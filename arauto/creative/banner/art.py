@@ -9,7 +9,7 @@ import math
 import random
 import tomllib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from arauto.core.brief import Brief
@@ -23,7 +23,12 @@ _SIDE = 400  # of a drawing
 
 def subject_of(brief: Brief) -> str:
     """The drawing that fits what ``brief`` sells: the one most of whose words the brief says, the product's first."""
-    weights = {brief.product: 4, brief.image_hint: 2, brief.focus: 1, brief.description: 1, brief.prompt: 1}
+    return _subject(brief.product, brief.image_hint, brief.focus, brief.description, brief.prompt)
+
+
+@lru_cache(maxsize=256)
+def _subject(product: str, hint: str, *others: str) -> str:
+    weights = {**dict.fromkeys(others, 1), hint: 2, product: 4}
     scores: dict[str, int] = {}
     for text, weight in weights.items():
         said = set(fold(text).replace(",", " ").replace(".", " ").split())
@@ -78,7 +83,11 @@ def pattern(palette: Palette, ground: str, size: tuple[float, float], seed: int,
     """A stage alone, in tones that keep the texts on it as readable as on the ground itself."""
     width, height = size
     rng = random.Random(f"{seed} {stage}")  # noqa: S311
-    away = palette.deep if contrast(ground, "#ffffff") >= contrast(ground, "#000000") or contrast(ground, "#ffffff") > 4.4 else "#ffffff"
+    away = (
+        palette.deep
+        if contrast(ground, "#ffffff") >= contrast(ground, "#000000") or contrast(ground, "#ffffff") > 4.4
+        else "#ffffff"
+    )
     tones = (mix(ground, away, 0.1), mix(ground, away, 0.18), palette.accent)
     return svg(width, height, STAGES[stage](width, height, tones, rng))
 
@@ -100,7 +109,13 @@ def svg(width: float, height: float, inner: str) -> str:
 def _tones(palette: Palette, ground: str) -> tuple[str, str, str]:
     """Two quiet tones of the ground, one near and one a little further, and the accent."""
     lighter = contrast(ground, "#000000") < 9
-    towards = mix(palette.brand, "#ffffff", 0.35) if lighter and ground != palette.brand else "#ffffff" if lighter else palette.brand
+    towards = (
+        mix(palette.brand, "#ffffff", 0.35)
+        if lighter and ground != palette.brand
+        else "#ffffff"
+        if lighter
+        else palette.brand
+    )
     return mix(ground, towards, 0.1), mix(ground, towards, 0.2), palette.accent
 
 
@@ -132,7 +147,14 @@ def _rings(width: float, height: float, tones: tuple[str, str, str], rng: random
     out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{min(width, height) * 0.46:.1f}" fill="{far}"/>')
     for _ in range(3):
         angle, radius = rng.uniform(0, 2 * math.pi), min(width, height) * 0.46
-        out.append(_dot(x + radius * math.cos(angle), y + radius * math.sin(angle), min(width, height) * rng.uniform(0.014, 0.03), accent))
+        out.append(
+            _dot(
+                x + radius * math.cos(angle),
+                y + radius * math.sin(angle),
+                min(width, height) * rng.uniform(0.014, 0.03),
+                accent,
+            )
+        )
     return "".join(out)
 
 
@@ -144,7 +166,8 @@ def _arch(width: float, height: float, tones: tuple[str, str, str], rng: random.
     left = rng.random() < 0.5
     return (
         f'<rect x="0" y="{height * 0.78:.1f}" width="{width:.1f}" height="{height * 0.22 + 1:.1f}" fill="{near}"/>'
-        f'<path d="M{x:.1f} {height:.1f}V{top + span / 2:.1f}a{span / 2:.1f} {span / 2:.1f} 0 0 1 {span:.1f} 0V{height:.1f}z" fill="{far}"/>'
+        f'<path d="M{x:.1f} {height:.1f}V{top + span / 2:.1f}a{span / 2:.1f} {span / 2:.1f} 0 0 1 {span:.1f} 0'
+        f'V{height:.1f}z" fill="{far}"/>'
         + _dot(width * 0.5 + span * (-0.47 if left else 0.47), top + span * 0.12, sun, accent)
     )
 
@@ -155,7 +178,8 @@ def _waves(width: float, height: float, tones: tuple[str, str, str], rng: random
     for share, tone in ((0.52, near), (0.7, far)):
         y, lift = height * share, height * 0.09
         out.append(
-            f'<path d="M0 {y:.1f}C{width * 0.25:.1f} {y - lift:.1f} {width * 0.3:.1f} {y + lift:.1f} {width * 0.55:.1f} {y:.1f}'
+            f'<path d="M0 {y:.1f}C{width * 0.25:.1f} {y - lift:.1f} {width * 0.3:.1f} {y + lift:.1f}'
+            f" {width * 0.55:.1f} {y:.1f}"
             f'S{width * 0.85:.1f} {y - lift:.1f} {width:.1f} {y - lift * 0.3:.1f}V{height:.1f}H0z" fill="{tone}"/>'
         )
     return "".join(out)
@@ -173,7 +197,9 @@ def _dots(width: float, height: float, tones: tuple[str, str, str], rng: random.
             x, y = (column + 0.5) * step, (line + 0.5) * step
             if (x / width + y / height) > 1.22 or (x / width + y / height) < 0.5:
                 out.append(_dot(x, y, radius, far))
-    out.append(_dot(width / 2 + blob * 0.8, height / 2 - blob * 0.8, min(width, height) * rng.uniform(0.035, 0.055), accent))
+    out.append(
+        _dot(width / 2 + blob * 0.8, height / 2 - blob * 0.8, min(width, height) * rng.uniform(0.035, 0.055), accent)
+    )
     return "".join(out)
 
 
@@ -213,7 +239,10 @@ def _blocks(width: float, height: float, tones: tuple[str, str, str], rng: rando
         cx, cy = x + corner[0] * side, y + corner[1] * side
         ex, ey = x + (1 - corner[0]) * side, y + (1 - corner[1]) * side
         sweep = 1 if corner in ((0, 0), (1, 1)) else 0
-        out.append(f'<path d="M{cx:.1f} {cy:.1f}L{ex:.1f} {cy:.1f}A{side:.1f} {side:.1f} 0 0 {sweep} {cx:.1f} {ey:.1f}z" fill="{tone}"/>')
+        out.append(
+            f'<path d="M{cx:.1f} {cy:.1f}L{ex:.1f} {cy:.1f}A{side:.1f} {side:.1f} 0 0 {sweep} {cx:.1f} {ey:.1f}z"'
+            f' fill="{tone}"/>'
+        )
     return "".join(out)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from arauto.core.kit import Palette
 
 TEXT_CONTRAST = 4.5
+_WHITE_ON_BRAND = 5.2  # a margin, for the thin letters of small print
 LARGE_CONTRAST = 3.0
 
 # Hue and chroma to start from when the brand gives no colour: pairs that a designer would pick, by degrees of OKLCH.
@@ -111,9 +112,9 @@ def _accent(base: Lch, grey: bool) -> str:
 def _with_white(main: str) -> str:
     """The colour, a little deeper where that is all that white text needs; unchanged where dark text suits it."""
     colour = to_lch(main)
-    if not LARGE_CONTRAST <= contrast(main, "#ffffff") < TEXT_CONTRAST:
+    if not LARGE_CONTRAST <= contrast(main, "#ffffff") < _WHITE_ON_BRAND:
         return main
-    while contrast(from_lch(colour), "#ffffff") < TEXT_CONTRAST:
+    while contrast(from_lch(colour), "#ffffff") < _WHITE_ON_BRAND:
         colour = colour._replace(lightness=colour.lightness - 0.005)
     return from_lch(colour)
 

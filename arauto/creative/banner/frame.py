@@ -82,7 +82,7 @@ def ink_on(palette: Palette, ground: str) -> Ink:
     )
     mark = readable(ground, palette.accent, palette.brand, main)
     button = readable(ground, palette.accent, palette.brand, palette.deep, palette.paper, least=LARGE_CONTRAST)
-    return Ink(ground, main, quiet, mark, button, readable(button, palette.deep, palette.paper))
+    return Ink(ground, main, quiet, mark, button, readable(button, "#ffffff", palette.deep))
 
 
 class Frame:
@@ -142,7 +142,9 @@ class Frame:
         op: Op = {"op": "rect", "x": box.x, "y": box.y, "w": box.w, "h": box.h, "fill": fill, "radius": radius}
         self.ops.append({**op, "line": line, "line-width": line_width} if line else op)
 
-    def circle(self, x: float, y: float, radius: float, fill: str | None, *, line: str = "", line_width: float = 1) -> None:
+    def circle(
+        self, x: float, y: float, radius: float, fill: str | None, *, line: str = "", line_width: float = 1
+    ) -> None:
         op: Op = {"op": "ellipse", "x": x - radius, "y": y - radius, "w": 2 * radius, "h": 2 * radius, "fill": fill}
         self.ops.append({**op, "line": line, "line-width": line_width} if line else op)
 
@@ -212,9 +214,7 @@ class Frame:
         if self.strip:
             unit = grow * min(0.36 * box.h, 0.2 * box.w)
         ink = ink_on(self.palette, ground)
-        items = [
-            item for role in roles.split() for item in self._items(role, ink, unit * wish.get(role, 1.0)) if item is not None
-        ]
+        items = [item for role in roles.split() for item in self._items(role, ink, unit * wish.get(role, 1.0))]
         if items:
             self.ops.append(
                 {"op": "stack", **box._asdict(), "align": align, "valign": valign, "items": items, "ground": ground}
@@ -228,7 +228,15 @@ class Frame:
         elif role == "brand" and content.brand:
             made = self._text("brand", content.brand, unit * 0.36, 10.5, ink.mark, weight=700, leading=1.1)
         elif role == "headline":
-            made = self._text("headline", content.headline, unit, 17.5 if not self.strip else 11.5, ink.main, display=True, leading=1.06)
+            made = self._text(
+                "headline",
+                content.headline,
+                unit,
+                17.5 if not self.strip else 11.5,
+                ink.main,
+                display=True,
+                leading=1.06,
+            )
         elif role == "sub" and content.sub:
             made = self._text("sub", content.sub, unit * 0.37, 11, ink.quiet, weight=500, leading=1.3)
         elif role == "offer":
@@ -241,14 +249,23 @@ class Frame:
             if content.disclaimer:
                 made["drop"] = 6
         elif role == "rule":
-            made = self._sized("rule", unit * 0.5, 12, {"kind": "rule", "text": "", "fill": ink.mark, "width": 1.6, "height": 0.12})
+            made = self._sized(
+                "rule", unit * 0.5, 12, {"kind": "rule", "text": "", "fill": ink.mark, "width": 1.6, "height": 0.12}
+            )
         return [made] if made else []
 
     def _text(
         self, role: str, text: str, size: float, least: float, fill: str, *,
         weight: int = 400, display: bool = False, leading: float = 1.2,
     ) -> Op:  # fmt: skip
-        item = {"kind": "text", "text": text, "fill": fill, "weight": weight, "leading": leading, "font": self.fonts.text}
+        item = {
+            "kind": "text",
+            "text": text,
+            "fill": fill,
+            "weight": weight,
+            "leading": leading,
+            "font": self.fonts.text,
+        }
         if display:
             item |= {"font": self.fonts.display, "weight": 800, "tracking": -0.012, "most": 6}
         return self._sized(role, size, least, item)
@@ -259,7 +276,14 @@ class Frame:
         wished = max(size, floor)
         if role == "price" and not (self.content.was or self.content.discount):
             before *= 2.2
-        return {**item, "role": role, "size": wished, "least": floor, "drop": _DROP.get(role, 0), "before": before * wished}
+        return {
+            **item,
+            "role": role,
+            "size": wished,
+            "least": floor,
+            "drop": _DROP.get(role, 0),
+            "before": before * wished,
+        }
 
     def _price(self, ink: Ink, unit: float) -> Op | None:
         if not self.content.price:
@@ -267,17 +291,28 @@ class Frame:
         least = 17 if not self.strip else 14
         return self._sized(
             "price", unit * 0.86, least,
-            {"kind": "price", "text": self.content.price, "fill": ink.main, "weight": 800, "font": self.fonts.text, "tracking": -0.015},
+            {"kind": "price", "text": self.content.price, "fill": ink.main, "weight": 800, "font": self.fonts.text,
+             "tracking": -0.015},
         )  # fmt: skip
 
     def _was(self, ink: Ink, unit: float) -> Op | None:
         """The earlier price struck through, and the discount in a mark; above the price."""
         parts: list[Op] = []
         if self.content.was:
-            parts.append({"kind": "was", "text": self.content.was, "fill": ink.main, "weight": 500, "font": self.fonts.text, "scale": 1.0})
+            parts.append(
+                {
+                    "kind": "was",
+                    "text": self.content.was,
+                    "fill": ink.main,
+                    "weight": 500,
+                    "font": self.fonts.text,
+                    "scale": 1.0,
+                }
+            )
         if self.content.discount:
             parts.append(
-                {"kind": "pill", "text": self.content.discount, "ground": ink.button, "fill": ink.on_button, "weight": 700,
+                {"kind": "pill", "text": self.content.discount, "ground": ink.button, "fill": ink.on_button,
+                 "weight": 700,
                  "font": self.fonts.text, "scale": 0.92, "round": 0.45, "inset": [0.5, 0.36]}
             )  # fmt: skip
         if not parts:
@@ -288,5 +323,6 @@ class Frame:
         return self._sized(
             "action", unit * 0.36, 11,
             {"kind": "pill", "text": self.content.action, "ground": ink.button, "fill": ink.on_button, "weight": 700,
-             "font": self.fonts.text, "round": 10 if self.seed % 2 == 0 else 0.5, "inset": [1.15, 0.85] if not self.strip else [0.85, 0.7]},
+             "font": self.fonts.text, "round": 10 if self.seed % 2 == 0 else 0.5,
+             "inset": [0.85, 0.7] if self.strip else [1.15, 0.85]},
         )  # fmt: skip

@@ -38,7 +38,8 @@ _PAGE = """<!DOCTYPE html>
 <script>var clickTag = {link};</script>
 <style>
 html, body {{ margin: 0; }}
-#ad {{ position: relative; display: block; width: {width}px; height: {height}px; overflow: hidden; box-sizing: border-box; cursor: pointer; background: {fill}; }}
+#ad {{ position: relative; display: block; width: {width}px; height: {height}px; overflow: hidden;
+  cursor: pointer; background: {fill}; }}
 #ad img {{ position: absolute; left: 0; top: 0; width: {width}px; height: {height}px; display: block; }}
 #ad::after {{ content: ""; position: absolute; inset: 0; border: 1px solid rgba(0, 0, 0, .18); pointer-events: none; }}
 {moves}
@@ -115,7 +116,7 @@ def _webp(png: bytes, colours: int) -> bytes:
         picture = opened.convert("RGBA")
     if colours:
         picture = picture.quantize(colours, method=Image.Quantize.FASTOCTREE).convert("RGBA")
-    if picture.getextrema()[3][0] == 255:
+    if picture.getchannel("A").getextrema()[0] == 255:
         picture = picture.convert("RGB")
     bodies = []
     for options in ({"lossless": True, "quality": 60, "method": 4}, {"quality": 88, "method": 4}):

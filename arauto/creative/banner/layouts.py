@@ -82,7 +82,9 @@ def editorial(frame: Frame) -> None:
         inner = frame.page.inset(frame.pad * 1.25)
         picture = Box(inner.x + inner.w * 0.62, inner.y, inner.w * 0.38, inner.h)
         frame.show(picture, palette.tint, stage="arch")
-        frame.stack(Box(inner.x, inner.y, inner.w * 0.57, inner.h), palette.paper, "brand rule headline sub offer action fine")
+        frame.stack(
+            Box(inner.x, inner.y, inner.w * 0.57, inner.h), palette.paper, "brand rule headline sub offer action fine"
+        )
         return
     area = frame.safe if frame.story else frame.page.inset(frame.pad * 1.25)
     if frame.story:
@@ -93,7 +95,12 @@ def editorial(frame: Frame) -> None:
     top, middle, bottom = 0.34, 0.31, 0.3
     frame.stack(Box(area.x, area.y, area.w, area.h * (top - 0.035)), palette.paper, "brand rule headline", valign="top")
     frame.show(Box(area.x, area.y + area.h * (top + 0.02), area.w, area.h * middle), palette.tint, stage="arch")
-    frame.stack(Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom), palette.paper, "sub offer action fine", valign="bottom")
+    frame.stack(
+        Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom),
+        palette.paper,
+        "sub offer action fine",
+        valign="bottom",
+    )
 
 
 def tag(frame: Frame) -> None:
@@ -108,13 +115,17 @@ def tag(frame: Frame) -> None:
     if frame.ratio > 1.05:
         cut = 0.6 * frame.width
         frame.rect(Box(cut, 0, frame.width - cut, frame.height), block)
-        upper = Box(0, 0, cut, frame.height * 0.5)
         side = frame.height * 0.56
         frame.circle(cut, frame.height * 0.3, side * 0.5, palette.paper)
         frame.figure(Box(cut - side * 0.37, frame.height * 0.3 - side * 0.37, side * 0.74, side * 0.74), palette.paper)
         left = Box(frame.pad, frame.pad, cut - 2 * frame.pad - side * 0.42, frame.height - 2 * frame.pad)
         frame.stack(left, palette.tint, "brand headline sub fine")
-        right = Box(cut + frame.pad * 0.8, frame.height * 0.6, frame.width - cut - 1.6 * frame.pad, frame.height * 0.4 - frame.pad)
+        right = Box(
+            cut + frame.pad * 0.8,
+            frame.height * 0.6,
+            frame.width - cut - 1.6 * frame.pad,
+            frame.height * 0.4 - frame.pad,
+        )
         frame.stack(right, block, hero, align="center", grow=1.25)
         return
     area = frame.safe
@@ -124,7 +135,12 @@ def tag(frame: Frame) -> None:
     head = Box(area.x, area.y, area.w, area.h * (0.3 if not frame.story else 0.6))
     frame.stack(head, palette.tint, "brand headline sub", align="center", valign="top" if not frame.story else "center")
     frame.rect(Box(0, low - frame.pad * 0.4, frame.width, depth + frame.pad * 0.4), block)
-    frame.stack(Box(area.x, low + frame.pad * 0.1, area.w, area.h * share - frame.pad * 0.1), block, f"{hero} fine", align="center")
+    frame.stack(
+        Box(area.x, low + frame.pad * 0.1, area.w, area.h * share - frame.pad * 0.1),
+        block,
+        f"{hero} fine",
+        align="center",
+    )
     top = head.y + head.h + frame.pad * 0.4
     if frame.story:
         frame.show(Box(0, low + depth, frame.width, frame.height - low - depth), palette.tint, stage="rings")
@@ -132,7 +148,9 @@ def tag(frame: Frame) -> None:
     band = low - frame.pad * 0.4 - top
     side = min(band * 1.02, area.w * 0.9)
     frame.circle(frame.width / 2, top + band * 0.5, side * 0.5, palette.paper)
-    frame.figure(Box(frame.width / 2 - side * 0.38, top + band * 0.5 - side * 0.38, side * 0.76, side * 0.76), palette.paper)
+    frame.figure(
+        Box(frame.width / 2 - side * 0.38, top + band * 0.5 - side * 0.38, side * 0.76, side * 0.76), palette.paper
+    )
 
 
 def diagonal(frame: Frame) -> None:
@@ -149,21 +167,37 @@ def diagonal(frame: Frame) -> None:
         lean = height * 0.3
         start = panel.x + lean * 0.1
         frame.polygon(((start + lean, 0), (width, 0), (width, height), (start - lean * 0.35, height)), slice_)
-        frame.polygon(((start + lean - width * 0.022, 0), (start + lean, 0), (start - lean * 0.35, height), (start - lean * 0.35 - width * 0.022, height)), palette.accent)
-        frame.figure(Box(panel.x + panel.w * 0.16, panel.y, panel.w * 0.84, panel.h).inset(panel.w * 0.03, panel.h * 0.08), slice_)
+        frame.polygon(
+            (
+                (start + lean - width * 0.022, 0),
+                (start + lean, 0),
+                (start - lean * 0.35, height),
+                (start - lean * 0.35 - width * 0.022, height),
+            ),
+            palette.accent,
+        )
+        frame.figure(
+            Box(panel.x + panel.w * 0.16, panel.y, panel.w * 0.84, panel.h).inset(panel.w * 0.03, panel.h * 0.08),
+            slice_,
+        )
         words = Box(words.x, words.y, words.w - lean * 0.18, words.h)
     elif frame.story:
         lean = height * 0.09
         y = panel.y + lean * 0.4
         frame.polygon(((0, y + lean), (width, y - lean * 0.5), (width, height), (0, height)), slice_)
-        frame.polygon(((0, y + lean), (width, y - lean * 0.5), (width, y - lean * 0.5 + 26), (0, y + lean + 26)), palette.accent)
+        frame.polygon(
+            ((0, y + lean), (width, y - lean * 0.5), (width, y - lean * 0.5 + 26), (0, y + lean + 26)), palette.accent
+        )
         frame.figure(Box(0, y + lean * 0.9, width, height - y - lean * 1.1).inset(0, height * 0.012), slice_)
     else:
         lean = height * 0.1
         y = panel.y + panel.h
         frame.polygon(((0, 0), (width, 0), (width, y - lean), (0, y + lean * 0.25)), slice_)
         band = max(4.0, height * 0.016)
-        frame.polygon(((0, y + lean * 0.25), (width, y - lean), (width, y - lean + band), (0, y + lean * 0.25 + band)), palette.accent)
+        frame.polygon(
+            ((0, y + lean * 0.25), (width, y - lean), (width, y - lean + band), (0, y + lean * 0.25 + band)),
+            palette.accent,
+        )
         frame.figure(Box(0, 0, width, y - lean * 0.4).inset(frame.pad, frame.pad * 0.8), slice_)
         words = Box(words.x, words.y + lean * 0.3, words.w, words.h - lean * 0.3)
     frame.stack(words, ground, ALL)
@@ -194,7 +228,12 @@ def card(frame: Frame) -> None:
     frame.rect(shade, palette.deep, radius=radius)
     frame.rect(sheet, palette.paper, radius=radius)
     frame.figure(figure, ground)
-    frame.stack(sheet.inset(gap if frame.ratio > 1.05 else gap * 0.9, gap * 0.8), palette.paper, ALL, align="left" if frame.ratio > 1.05 else "center")
+    frame.stack(
+        sheet.inset(gap if frame.ratio > 1.05 else gap * 0.9, gap * 0.8),
+        palette.paper,
+        ALL,
+        align="left" if frame.ratio > 1.05 else "center",
+    )
 
 
 def type_only(frame: Frame) -> None:
@@ -210,7 +249,6 @@ def type_only(frame: Frame) -> None:
     top = height * 0.1 if frame.story else 0
     frame.circle(width, top, reach, palette.accent)
     frame.circle(width, top, reach * 0.5, ground)
-    frame.circle(0, height, reach * 0.55, palette.deep)
     area = frame.safe
     if frame.ratio > 1.4:
         frame.stack(Box(area.x, area.y, area.w * 0.62, area.h), ground, "brand headline sub fine", grow=1.25)
@@ -225,11 +263,17 @@ def type_only(frame: Frame) -> None:
         return
     frame.stack(Box(area.x, area.y, width - reach - area.x, reach * 0.6), ground, "brand", valign="top", grow=3)
     lower = area.y + reach * 0.95
-    frame.stack(Box(area.x, lower, area.w, area.y + area.h - lower), ground, "headline sub offer action fine", grow=1.4, valign="top")
+    frame.stack(
+        Box(area.x, lower, area.w, area.y + area.h - lower),
+        ground,
+        "headline sub offer action fine",
+        grow=1.4,
+        valign="top",
+    )
 
 
 def _halves(frame: Frame, share: float) -> tuple[Box, Box]:
-    """Where the words and the picture go: beside each other on a wide page, the picture above on a square or tall one."""
+    """Where the words and the picture go: beside each other on a wide page, the picture above on another."""
     page, pad = frame.page, frame.pad
     if frame.story:
         safe = frame.safe
@@ -265,7 +309,8 @@ def _strip(
     inner = height - 2 * pad * (0.5 if small else 1.0)
     # What each column needs, from the number of letters: about 0.57 of the size each.
     unit = frame.legible * (10.5 if small else max(10.5, min(17.0, 0.15 * height, width / 30)))
-    action_w = len(content.action) * 0.58 * unit + 1.8 * unit
+    letter = max(unit, 11.0 * frame.legible)
+    action_w = len(content.action) * 0.62 * letter + 2 * letter
     price_unit = frame.legible * (14.0 if small else max(14.5, min(38.0, 0.3 * height, width / 21)))
     price_w = len(content.price) * 0.52 * price_unit if content.price else 0.0
     right = width - gap * (1.4 if sheet else 1.0)
@@ -285,7 +330,13 @@ def _strip(
         if offer and content.price:
             back = offer
             frame.rect(Box(right - action_w - gap * 1.5, 0, width, height), offer)
-        frame.stack(Box(right - action_w, top, action_w, inner), back, "offer action", align="center", grow=1.3)
+        frame.stack(
+            Box(right - action_w, top, action_w, inner),
+            back,
+            "offer action",
+            align="center",
+            grow=1.3 if content.price else 1.9,
+        )
     elif offer and content.price:
         frame.rect(Box(right - action_w - price_w - gap * 2, 0, width, height), offer)
         back = offer
@@ -338,4 +389,3 @@ LAYOUTS: dict[str, Callable[[Frame], None]] = {
     "type": type_only,
 }
 """Every layout by its name."""
-

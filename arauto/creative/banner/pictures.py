@@ -1,4 +1,4 @@
-"""The marketer's own pictures and logo: found inside the brief's folder, read safely, given to the renderer as copies."""
+"""The marketer's own pictures and logo: found in the brief's folder, read safely, given to the renderer as copies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def find_file(name: str, folder: Path, field: str) -> Path:
     base = folder.resolve()
     whole = (base / path).resolve()
     if path.is_absolute() or "\\" in name or not whole.is_relative_to(base):
-        raise BriefError(f"{name!r} leads out of the brief's folder", field=field, mend="copy the file beside the brief")
+        raise BriefError(
+            f"{name!r} leads out of the brief's folder", field=field, mend="copy the file beside the brief"
+        )
     if not whole.is_file():
         raise BriefError(f"{name!r} is not there", field=field, mend="name a file that lies beside the brief")
     if whole.stat().st_size > MAX_BYTES:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from PIL import Image
@@ -70,15 +70,13 @@ class Renderer:
         self.work = work
         self._folder = tempfile.TemporaryDirectory(prefix="arauto-banner-")
         root = Path(self._folder.name)
-        self.pictures = [
-            safe_copy(path, root, f"pictures[{place}]") for place, path in enumerate(work.pictures)
-        ]
+        self.pictures = [safe_copy(path, root, f"pictures[{place}]") for place, path in enumerate(work.pictures)]
         self.logo = root / safe_copy(work.logo, root, "brand.logo", alpha=True) if work.logo else None
         source = resources.files("arauto.creative").joinpath("data", "banner.typ").read_bytes()
         (root / "banner.typ").write_bytes(source)
         self._compiler = _compiler(root / "banner.typ", root, work.fonts.folders)
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,11 +164,13 @@ def content_of(work: KitWork, turn: int, *, small: bool) -> Content:
 
 
 def _short_headline(work: KitWork, turn: int) -> str:
-    """A headline that a small banner shows whole, and that names the product or brand: there may be no room for both."""
+    """A headline that a small banner shows whole, and that names the product or brand; there may be room for one."""
     message = work.message
     names = [name.casefold() for name in (message.product, message.brand) if name]
     titles = [copy.title for copy in (*work.copies[turn:], *work.copies[:turn])]
-    naming = [text for text in titles if len(text) <= _SHORT_HEADLINE and any(name in text.casefold() for name in names)]
+    naming = [
+        text for text in titles if len(text) <= _SHORT_HEADLINE and any(name in text.casefold() for name in names)
+    ]
     own = f"{message.product} {message.brand}".strip()
     return naming[0] if naming else own[:1].upper() + own[1:]
 
@@ -182,7 +182,7 @@ def fine_print(message: Message) -> list[str]:
 
 
 def _sub_of(brief: Brief, copy: Copy, headline: str) -> str:
-    """The line below the headline: the copy's first sentence, or a benefit, whichever is short and says something new."""
+    """The line below the headline: the copy's first sentence, or a benefit; the first short one that says more."""
     first = re.split(r"(?<=[.!?])\s", copy.description, maxsplit=1)[0]
     wishes = [first, *(_sentence(benefit) for benefit in brief.benefits)]
     said = headline.casefold().rstrip(".!?")
@@ -222,14 +222,14 @@ def _fitting(renderer: Renderer, place: BannerPlace, variant: str) -> tuple[Desi
     turn = VARIANTS.index(variant)
     picture = Picture(subject_of(work.brief), own[turn % len(own)] if own else "")
     wanted = layouts_of(work.seed)[turn]
-    first: tuple[Design, bytes, list[Drawn]] | None = None
+    tried: list[tuple[Design, bytes, list[Drawn]]] = []
     for layout in (wanted, *(name for name in _ROOMY if name != wanted)):
         design = design_of(work, place, variant, layout, picture, renderer.logo)
         png, drawn = renderer.draw(design)
-        first = first or (design, png, drawn)
         if all(text.fit for text in drawn):
             return design, png, drawn
-    return first  # type: ignore[return-value]  (there is at least one layout)
+        tried.append((design, png, drawn))
+    return tried[0]
 
 
 def _asset(
@@ -259,6 +259,7 @@ def _asset(
             "display": work.fonts.display,
             "text": work.fonts.text,
             "picture": "own" if own else subject_of(work.brief),
+            "logo": "own" if work.logo else "",
             "drawn": msgspec.json.encode(drawn).decode(),
         },
     )
@@ -268,7 +269,8 @@ def words_of(content: Content, drawn: Sequence[Drawn]) -> list[str]:
     """The words that were drawn, in the order in which they are read; what did not fit is not among them."""
     said = {
         "brand": [content.brand], "headline": [content.headline], "sub": [content.sub],
-        "was": [content.was, content.discount], "price": [content.price], "action": [content.action], "fine": [content.fine],
+        "was": [content.was, content.discount], "price": [content.price], "action": [content.action],
+        "fine": [content.fine],
     }  # fmt: skip
     roles = {one.role for one in drawn}
     return [text for role, texts in said.items() if role in roles for text in texts if text]
@@ -294,7 +296,7 @@ def facts_of(message: Message, content: Content, drawn: Sequence[Drawn]) -> dict
 
 
 def within(png: bytes, most: int, *, jpeg: bool = False) -> tuple[bytes, str]:
-    """The picture in at most ``most`` bytes: as PNG when it fits, with fewer colours, else as JPEG of falling quality."""
+    """The picture in at most ``most`` bytes: as PNG, with fewer colours, else as JPEG of falling quality."""
     with Image.open(BytesIO(png)) as opened:
         picture = opened.convert("RGB")
     if not jpeg:

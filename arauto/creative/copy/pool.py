@@ -54,7 +54,12 @@ class Pool:
     """The sentences of one brief. ``copies`` are texts of an engine that passed the checks; ``reward`` is optional."""
 
     def __init__(
-        self, brief: Brief, message: Message, copies: Sequence[Copy] = (), engine: str = "slot", reward: Reward | None = None
+        self,
+        brief: Brief,
+        message: Message,
+        copies: Sequence[Copy] = (),
+        engine: str = "slot",
+        reward: Reward | None = None,
     ) -> None:
         self.brief = brief
         self.message = message
@@ -81,10 +86,21 @@ class Pool:
                 break
         return kept
 
-    def first(self, kind: str, limit: int) -> str:
-        """The best sentence of a kind, or nothing."""
-        best = self.best(kind, limit, 1)
-        return best[0].text if best else ""
+    def ordered(self, copies: Sequence[Copy]) -> tuple[Copy, ...]:
+        """The copies, those first that say most of the brief in few words; equal ones as they came."""
+
+        named = set(folded_words(f"{self.brief.product} {self.message.brand}"))
+        offered = [fact for fact in (self.message.price, self.message.discount) if fact]
+
+        def news(text: str) -> float:
+            """What a text says besides the name."""
+            said = set(folded_words(text)) & self._meant - named
+            return min(1.0, len(said) / 3) + (0.6 if any(fact in text for fact in offered) else 0.0) + _fluency(text)
+
+        def telling(copy: Copy) -> float:
+            return news(copy.title) + 0.5 * news(copy.description)
+
+        return tuple(sorted(copies, key=telling, reverse=True))
 
     def _passed(self, kind: str) -> Iterable[Candidate]:
         seen: set[str] = set()

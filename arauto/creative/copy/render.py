@@ -33,7 +33,13 @@ _KINDS = {
     "landing.headline": "hero",
     "landing.subheadline": "lead",
 }
-_WANTED = {"google-rsa.headline": 8, "google-rsa.description": 4, "google-rda.headline": 5, "google-rda.description": 3, "meta.primary_text": 3}
+_WANTED = {
+    "google-rsa.headline": 8,
+    "google-rsa.description": 4,
+    "google-rda.headline": 5,
+    "google-rda.description": 3,
+    "meta.primary_text": 3,
+}
 _SCRIPT = (("hook", 1), ("point", 2), ("deal", 2), ("close", 1))
 
 Parts = dict[str, list[str]]
@@ -50,7 +56,11 @@ async def render_texts(
     (out / "text").mkdir(parents=True, exist_ok=True)
     pool = Pool(work.brief, work.message, work.copies, engine, reward)
     placements = list(dict.fromkeys(place.placement for place in text_places()))
-    asked = [name for name in placements if not work.brief.channels or name in work.brief.channels or "text" in work.brief.channels]
+    asked = [
+        name
+        for name in placements
+        if not work.brief.channels or name in work.brief.channels or "text" in work.brief.channels
+    ]
     assets = []
     for done, placement in enumerate(asked):
         progress(placement, done / len(asked))
@@ -99,7 +109,10 @@ def script(pool: Pool, limit: int) -> list[Candidate]:
 
 def _paths(message: Message, limit: int) -> list[str]:
     """The words shown after the address: the product, and the brand, as far as they fit."""
-    slugs = [re.sub(r"[^a-z0-9]+", "-", fold(text)).strip("-")[:limit].strip("-") for text in (message.product, message.brand)]
+    slugs = [
+        re.sub(r"[^a-z0-9]+", "-", fold(text)).strip("-")[:limit].strip("-")
+        for text in (message.product, message.brand)
+    ]
     return [slug for slug in dict.fromkeys(slugs) if slug]
 
 
@@ -114,7 +127,13 @@ def _write(work: KitWork, out: Path, placement: str, parts: Parts, engines: set[
     facts |= {name: value for name, value in shown.items() if value}
     if message.disclaimers:
         facts["disclaimers"] = "\n".join(message.disclaimers)
-    data = {"placement": placement, "language": work.brief.language, **shown, "disclaimers": message.disclaimers, "parts": parts}
+    data = {
+        "placement": placement,
+        "language": work.brief.language,
+        **shown,
+        "disclaimers": message.disclaimers,
+        "parts": parts,
+    }
     body = msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
     path = f"text/{placement}.json"
     (out / path).write_bytes(body)

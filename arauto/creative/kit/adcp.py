@@ -65,7 +65,8 @@ def _contents(asset: Asset, kit: Kit, base_url: str) -> tuple[str, dict[str, Any
         parts: dict[str, list[str]] = msgspec.json.decode(asset.detail["parts"])
         assets = {
             _SLOTS.get(part, part): [
-                {"asset_type": "text", "content": text, "language": kit.language, "provenance": provenance} for text in texts
+                {"asset_type": "text", "content": text, "language": kit.language, "provenance": provenance}
+                for text in texts
             ]
             for part, texts in parts.items()
             if texts

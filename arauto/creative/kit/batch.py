@@ -90,7 +90,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     except UnicodeDecodeError:
         raise BriefError("is not UTF-8 text", field=str(path), mend="save it as UTF-8") from None
     except OSError as failure:
-        raise BriefError(failure.strerror or "cannot be read", field=str(path), mend="give a CSV or JSONL file") from None
+        raise BriefError(
+            failure.strerror or "cannot be read", field=str(path), mend="give a CSV or JSONL file"
+        ) from None
     try:
         if path.suffix.lower() in (".jsonl", ".ndjson"):
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]

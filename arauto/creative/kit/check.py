@@ -46,7 +46,9 @@ def check_kit(kit: Kit, folder: Path, waivers: Sequence[Waiver] = ()) -> list[Fi
     found.extend(_link(kit))
     found.extend(check_policy(kit))
     found.extend(check_coherence(kit))
-    return sorted(dict.fromkeys(waive(found, waivers)), key=lambda finding: (finding.severity, finding.place, finding.rule))
+    return sorted(
+        dict.fromkeys(waive(found, waivers)), key=lambda finding: (finding.severity, finding.place, finding.rule)
+    )
 
 
 def _file(asset: Asset, folder: Path) -> Iterable[Finding]:
@@ -80,7 +82,11 @@ def _medium(asset: Asset, folder: Path, kit: Kit) -> Iterable[Finding]:
     try:
         found: list[Finding] = getattr(importlib.import_module(module), name)(asset, folder)
     except (ModuleNotFoundError, EngineError) as failure:
-        found = [kit_rules()["KIT-MEDIUM"].finding("kit", place=asset.id, medium=asset.medium, why="it cannot be read here", found=str(failure))]
+        found = [
+            kit_rules()["KIT-MEDIUM"].finding(
+                "kit", place=asset.id, medium=asset.medium, why="it cannot be read here", found=str(failure)
+            )
+        ]
     return found
 
 
@@ -103,7 +109,9 @@ def _texts(asset: Asset, folder: Path, kit: Kit) -> Iterable[Finding]:
             yield from _part(place, parts.get(place.part, []), asset, kit)
     said = "\n".join(text for texts in parts.values() for text in texts)
     if said and asset.words and not set(asset.words.splitlines()) <= set(said.splitlines()):
-        yield kit_rules()["TEXT-FORM"].finding("words", place=asset.id, found="the words noted are not those of the file")
+        yield kit_rules()["TEXT-FORM"].finding(
+            "words", place=asset.id, found="the words noted are not those of the file"
+        )
 
 
 def _part(place: TextPlace, texts: list[str], asset: Asset, kit: Kit) -> Iterable[Finding]:
@@ -134,9 +142,7 @@ def _sentence(place: TextPlace, text: str, asset: Asset, kit: Kit) -> Iterable[F
     kind = "headline" if place.part in _TITLE_PARTS or not text.endswith((".", "!", "?", "…")) else "line"
     for finding in check_text(text, kind, kit.brief, kit.message):
         row = rules()[finding.rule]
-        yield msgspec.structs.replace(
-            finding, place=asset.id, field=place.part, source=f"{row.source}; {row.date}"
-        )
+        yield msgspec.structs.replace(finding, place=asset.id, field=place.part, source=f"{row.source}; {row.date}")
 
 
 def _unwanted(text: str) -> str:

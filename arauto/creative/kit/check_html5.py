@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zipfile
 from collections.abc import Iterable
@@ -160,7 +161,9 @@ def _motion(asset: Asset, page: _Page) -> Iterable[Finding]:
     if whole > rules["H5-TIME"].limit:
         yield rules["H5-TIME"].finding("index.html", place=asset.id, found=shown)
     if loops > rules["H5-LOOPS"].limit:
-        yield rules["H5-LOOPS"].finding("index.html", place=asset.id, found="endless" if loops >= _FOREVER else int(loops))
+        yield rules["H5-LOOPS"].finding(
+            "index.html", place=asset.id, found="endless" if loops >= _FOREVER else int(loops)
+        )
     if whole > rules["H5-PAUSE"].limit and not page.buttons:
         yield rules["H5-PAUSE"].finding("index.html", place=asset.id, found=shown)
     if "prefers-reduced-motion" not in page.style:
@@ -192,7 +195,7 @@ def _flashes(style: str) -> float:
             if not move or not name or not move[1]:
                 continue
             levels = [float(level) for level in re.findall(r"opacity\s*:\s*([\d.]+)", frames[name])]
-            drops = sum(1 for one, other in zip(levels, levels[1:], strict=False) if one - other >= 0.1)
+            drops = sum(1 for one, other in itertools.pairwise(levels) if one - other >= 0.1)
             again = 1 if move[2] > 1 and len(levels) > 1 and levels[-1] - levels[0] >= 0.1 else 0
             most = max(most, (drops + again) / move[1])
     return most

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from arauto.core.brief import Message
@@ -56,7 +56,9 @@ def _facts(asset: Asset, message: Message) -> Iterable[Finding]:
         elif name not in _UNSEEN and name in _EQUAL and asset.medium == "banner" and found not in asset.words:
             yield rules["COH-WORDS"].finding("words", place=asset.id, name=name, wanted=found)
     said = asset.words.casefold()
-    if not any(name and name.casefold() in said for name in (message.brand, message.product)):
+    # Beside a text the platform shows who advertises.
+    named = any(name and name.casefold() in said for name in (message.brand, message.product))
+    if asset.medium != "text" and not named:
         yield rules["COH-BRAND"].finding("words", place=asset.id)
 
 
@@ -103,13 +105,14 @@ def _meaning(kit: Kit) -> Iterable[Finding]:
             yield rule.finding("words", place=asset.id, found=f"{score:.2f}", wanted=f"{LEAST:.2f}")
 
 
-def _telling(text: str) -> set[str]:
+def _telling(text: str) -> frozenset[str]:
     return _stems(text) - _generic()
 
 
-def _stems(text: str) -> set[str]:
+@lru_cache(maxsize=512)
+def _stems(text: str) -> frozenset[str]:
     tokens = (token for token in _TOKEN.findall(fold(text)) if token not in FUNCTION_WORDS)
-    return {token[:_STEM] for token in tokens if len(token) > 2 or token.isdigit()}
+    return frozenset(token[:_STEM] for token in tokens if len(token) > 2 or token.isdigit())
 
 
 @cache
@@ -118,4 +121,4 @@ def _generic() -> frozenset[str]:
     data = resources.files("arauto.creative").joinpath("data")
     text = "\n".join(data.joinpath(name).read_text("utf-8") for name in ("copy.toml", "slots.toml"))
     sentences = re.findall(r'(?:text|title|plain\w*|short\w*)\s*=\s*"([^"]*)"', text)
-    return frozenset(_stems(re.sub(r"\{[^}]*\}", " ", "\n".join(sentences))))
+    return _stems(re.sub(r"\{[^}]*\}", " ", "\n".join(sentences)))

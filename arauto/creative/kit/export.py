@@ -34,7 +34,9 @@ def export_kit(
         before = len(whole.written)
         BUNDLES[kind](whole)
         if len(whole.written) == before:
-            raise ConflictError(f"has nothing for {kind}", field="kit", mend="make its placements, or leave this bundle out")
+            raise ConflictError(
+                f"has nothing for {kind}", field="kit", mend="make its placements, or leave this bundle out"
+            )
     return whole.written
 
 
@@ -60,7 +62,9 @@ class _Bundle:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\r\n")
         writer.writerow(columns)
-        writer.writerows([f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell for cell in row] for row in rows)
+        writer.writerows(
+            [f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell for cell in row] for row in rows
+        )
         self.write(name, b"\xef\xbb\xbf" + buffer.getvalue().encode())
 
     def asset(self, asset: Asset, kind: str) -> str:
@@ -68,7 +72,7 @@ class _Bundle:
         body = (self._folder / asset.path).read_bytes()
         name = asset.path.rsplit("/", 1)[-1]
         if asset.media_type in SIGNED:
-            signed, sidecar = self._signer.sign(body, asset, self.kit)
+            signed, sidecar = self._signer.sign(body, asset)
             place = banner_places().get(asset.placement)
             if place is None or len(signed) <= place.initial * 1024:
                 body = signed
@@ -92,12 +96,33 @@ def _google(bundle: _Bundle) -> None:
         bundle.asset(asset, "google-ads")
     search, display = bundle.parts("google-rsa"), bundle.parts("google-rda")
     if search:
-        columns = ["Campaign", "Ad type", *_numbered("Headline", 15), *_numbered("Description", 4), "Path 1", "Path 2", "Final URL"]
+        columns = [
+            "Campaign",
+            "Ad type",
+            *_numbered("Headline", 15),
+            *_numbered("Description", 4),
+            "Path 1",
+            "Path 2",
+            "Final URL",
+        ]
         row = [product, "Responsive search ad", *_filled(search["headline"], 15), *_filled(search["description"], 4)]
         bundle.table("google-ads/responsive-search.csv", columns, [[*row, *_filled(search["path"], 2), link]])
     if display:
-        columns = ["Campaign", "Ad type", *_numbered("Headline", 5), "Long headline", *_numbered("Description", 5), "Business name", "Final URL"]
-        row = [product, "Responsive display ad", *_filled(display["headline"], 5), *_filled(display["long_headline"], 1)]
+        columns = [
+            "Campaign",
+            "Ad type",
+            *_numbered("Headline", 5),
+            "Long headline",
+            *_numbered("Description", 5),
+            "Business name",
+            "Final URL",
+        ]
+        row = [
+            product,
+            "Responsive display ad",
+            *_filled(display["headline"], 5),
+            *_filled(display["long_headline"], 1),
+        ]
         bundle.table(
             "google-ads/responsive-display.csv", columns,
             [[*row, *_filled(display["description"], 5), *_filled(display["business_name"], 1), link]],
@@ -106,7 +131,9 @@ def _google(bundle: _Bundle) -> None:
 
 def _meta(bundle: _Bundle) -> None:
     """Pictures and videos of the social sizes, and a table with a row for each."""
-    chosen = bundle.assets(lambda one: (_picture(one) and one.detail.get("channel") == "social") or one.media_type == "video/mp4")
+    chosen = bundle.assets(
+        lambda one: (_picture(one) and one.detail.get("channel") == "social") or one.media_type == "video/mp4"
+    )
     texts, message = bundle.parts("meta"), bundle.kit.message
     if not chosen:
         return
@@ -114,7 +141,16 @@ def _meta(bundle: _Bundle) -> None:
     for place, asset in enumerate(chosen):
         name = bundle.asset(asset, "meta")
         primary, headline = texts.get("primary_text", [""]), texts.get("headline", [""])
-        rows.append([name, primary[place % len(primary)], headline[place % len(headline)], message.link, message.call_to_action, asset.alt])
+        rows.append(
+            [
+                name,
+                primary[place % len(primary)],
+                headline[place % len(headline)],
+                message.link,
+                message.call_to_action,
+                asset.alt,
+            ]
+        )
     bundle.table("meta/ads.csv", ["File", "Body", "Title", "Link", "Call to action", "Alt text"], rows)
 
 

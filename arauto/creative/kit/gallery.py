@@ -33,7 +33,11 @@ def save_gallery(kit: Kit, folder: Path, findings: Sequence[Finding]) -> Path:
         findings=findings,
         errors=sum(one.severity == "error" and not one.waived_by for one in findings),
         texts=[(asset, msgspec.json.decode(asset.detail["parts"])) for asset in here if asset.medium == "text"],
-        banners=[_shown(asset, folder) for asset in here if asset.media_type.startswith("image/") and asset.medium == "banner"],
+        banners=[
+            _shown(asset, folder)
+            for asset in here
+            if asset.media_type.startswith("image/") and asset.medium == "banner"
+        ],
         audios=[_shown(asset, folder) for asset in here if asset.media_type.startswith("audio/")],
         videos=[_shown(asset, folder) for asset in here if asset.media_type.startswith("video/")],
     )

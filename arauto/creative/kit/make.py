@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,9 +16,9 @@ from arauto.core.brief import Brief
 from arauto.core.campaign import Copy
 from arauto.core.door import from_json
 from arauto.core.errors import BriefError, EngineError, InputError, NotFoundError
-from arauto.core.kit import Asset, Finding, Kit, KitWork, Medium, Progress, Render
+from arauto.core.kit import Asset, Finding, Kit, KitWork, Medium, Render
 from arauto.creative.banner import choose_fonts, find_file, palette_of
-from arauto.creative.copy import Reward, render_texts
+from arauto.creative.copy import Pool, Reward, render_texts
 from arauto.creative.kit.check import check_kit
 from arauto.creative.kit.rules import kit_rules
 from arauto.creative.message import compose_message
@@ -62,7 +63,7 @@ async def make_kit(
         EngineError: nothing could be written or drawn.
     """
     work = await work_of(brief, folder or Path.cwd(), seed=seed, engine=engine)
-    out.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     assets: list[Asset] = []
     missing: list[Finding] = []
     tell = progress or (lambda *_: None)
@@ -75,9 +76,16 @@ async def make_kit(
         except EngineError as failure:
             if only:
                 raise
-            missing.append(kit_rules()["KIT-MEDIUM"].finding("kit", medium=medium, why=failure.problem, found=failure.mend))
+            missing.append(
+                kit_rules()["KIT-MEDIUM"].finding("kit", medium=medium, why=failure.problem, found=failure.mend)
+            )
     kit = Kit(
-        brief=brief, message=work.message, seed=seed, assets=tuple(assets), findings=tuple(missing), language=brief.language
+        brief=brief,
+        message=work.message,
+        seed=seed,
+        assets=tuple(assets),
+        findings=tuple(missing),
+        language=brief.language,
     )
     kit = msgspec.structs.replace(kit, findings=(*missing, *check_kit(kit, out)))
     save_kit(kit, out)
@@ -155,4 +163,4 @@ async def _copies(brief: Brief, seed: int, engine: TextEngine | None) -> tuple[C
     if not copies:
         why = slots.refused[0].findings[0].problem if slots.refused else "no sentence fits"
         raise BriefError(f"no text passes the checks: {why}", field="brief", mend="loosen the brief, or add benefits")
-    return copies
+    return Pool(brief, compose_message(brief)).ordered(copies)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arauto.core.errors import EngineError
-from arauto.core.kit import Asset, Kit
+from arauto.core.kit import Asset
 
 if TYPE_CHECKING:
     import c2pa
@@ -45,15 +45,17 @@ class Signer:
         self._c2pa = c2pa
         self._info = c2pa.C2paSignerInfo(b"es256", chain.read_bytes(), key.read_bytes(), None)
 
-    def sign(self, body: bytes, asset: Asset, kit: Kit) -> tuple[bytes, bytes]:
+    def sign(self, body: bytes, asset: Asset) -> tuple[bytes, bytes]:
         """``body`` with its manifest inside, and the manifest alone, for a sidecar file."""
-        manifest = manifest_of(asset, kit)
+        manifest = manifest_of(asset)
         target = io.BytesIO()
         try:
             with self._c2pa.Signer.from_info(self._info) as signer, self._builder(manifest) as builder:
                 sidecar = builder.sign(signer, asset.media_type, io.BytesIO(body), target)
         except self._c2pa.C2paError as failure:
-            raise EngineError(f"{asset.id} cannot be signed: {failure}", field="export", mend="look at the key") from None
+            raise EngineError(
+                f"{asset.id} cannot be signed: {failure}", field="export", mend="look at the key"
+            ) from None
         return target.getvalue(), bytes(sidecar)
 
     def _builder(self, manifest: dict[str, Any]) -> c2pa.Builder:
@@ -61,7 +63,7 @@ class Signer:
         return self._c2pa.Builder(json.dumps(manifest), context=plain)
 
 
-def manifest_of(asset: Asset, kit: Kit) -> dict[str, Any]:
+def manifest_of(asset: Asset) -> dict[str, Any]:
     """What the manifest of an asset says: created by which engine, of which IPTC source type, asked what."""
     made = asset.made
     agent = {"name": "Arauto", "version": _version()}
@@ -143,7 +145,9 @@ def _make_key(chain: Path, key: Path) -> None:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
         )
         if not root:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+            builder = builder.add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False
+            )
         return builder.sign(root_key, hashes.SHA256())
 
     own = certificate("Local content signer", own_key.public_key(), root=False)
