@@ -8,6 +8,9 @@ from arauto.creative import compose_message
 from arauto.creative.banner import choose_fonts, palette_of
 from arauto.creative.video.frame import SHAPES, Box
 
+WHOLE_SHAPES = dict(SHAPES)
+"""As they are before any test makes them small."""
+
 COPIES = {
     "pt-BR": (
         Copy(
@@ -54,7 +57,7 @@ def small(name, scale=0.25):
     def box(old):
         return Box(old.x * scale, old.y * scale, old.width * scale, old.height * scale)
 
-    shape = SHAPES[name]
+    shape = WHOLE_SHAPES[name]
     return msgspec.structs.replace(
         shape,
         width=int(shape.width * scale) // 2 * 2,

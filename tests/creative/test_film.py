@@ -20,7 +20,7 @@ from arauto.creative.video.lettering import Letterer
 from arauto.creative.video.motion import ease_in_out, ease_out, part, spring, sway
 from arauto.creative.video.storyboard import Storyboard, host_of, write_storyboard
 from tests.creative.briefs import COFFEE, SHOES
-from tests.creative.media import quick, quiet, small, work_of
+from tests.creative.media import WHOLE_SHAPES, quick, quiet, small, work_of
 
 WHOLE = msgspec.structs.replace(
     SHOES,
@@ -154,7 +154,7 @@ async def test_words_stay_inside_the_safe_zone_and_apart(name):
         brand=Brand(name="Companhia Nacional de Calçados Esportivos"),
         offer=msgspec.structs.replace(WHOLE.offer, price=WHOLE.offer.price * 1000, was=WHOLE.offer.was * 1000),
     )
-    work, shape = work_of(brief), SHAPES[name]
+    work, shape = work_of(brief), WHOLE_SHAPES[name]
     film = Film(await board_of(work, letters=shape.caption_letters), shape, look_of(work))
     for place in film._sets:
         items = place._card.items

@@ -187,6 +187,7 @@ async def test_a_scripted_voice_that_fails(tmp_path):
 
 
 def test_which_voice(tmp_path, monkeypatch):
+    monkeypatch.setattr(voices.importlib.util, "find_spec", lambda name: object())
     models = ModelStore(Settings(home=tmp_path))
     assert isinstance(local_voice(models.path), EspeakVoice)
     models.folder.mkdir(parents=True)
