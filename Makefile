@@ -11,7 +11,7 @@ run: $(VENV)/.run  ## the whole loop on the README's brief; ONCE=1 ends by itsel
 
 test: $(VENV)/.dev check  ## every test: scripted engines, real database, real browser
 	$(BIN)/python tools/browser.py
-	$(BIN)/python -m pytest -m "not models" --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not models" -n logical --maxprocesses 4 --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded models
 	$(BIN)/arauto models pull

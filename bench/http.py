@@ -28,7 +28,7 @@ from bench.peer import ARMS, CAMPAIGN, DESCRIPTION, IMAGE, KEY, TITLE
 ROUNDS = 5
 SECONDS = 4.0
 CONNECTIONS = 16
-HALF_SECONDS = 10.0
+HALF_SECONDS = 5.0
 PROMISED_RATIO = 4.0
 PROMISED_P99_MS = 5.0
 SATURATED = 0.9
@@ -128,6 +128,20 @@ def _summary(rounds: list[tuple[Load, float]]) -> dict[str, Any]:
     }
 
 
+def _calm(rounds: list[Load], asked: float) -> dict[str, Any]:
+    """Medians of the rounds; a neighbour on a shared machine shows as rounds that differ."""
+    return {
+        "asked_per_s": round(asked),
+        "answered_per_s": round(median(one.rate for one in rounds)),
+        "p50_ms": round(median(one.quantile(0.5) for one in rounds), 2),
+        "p99_ms": round(median(one.quantile(0.99) for one in rounds), 2),
+        "p99_ms_by_round": [round(one.quantile(0.99), 2) for one in rounds],
+        "p999_ms": round(median(one.quantile(0.999) for one in rounds), 2),
+        "errors": sum(one.errors for one in rounds),
+        "client_busy": round(max(one.busy for one in rounds), 2),
+    }
+
+
 def main() -> dict[str, Any]:
     """Both sides, the ratio, and the latency at half of our saturation."""
     with ours() as mine, fastapi() as peer:
@@ -136,25 +150,21 @@ def main() -> dict[str, Any]:
             for side in (mine, peer):
                 rounds[side.name].append(saturate(side))
         sums = {name: _summary(one) for name, one in rounds.items()}
-        half = sums[mine.name]["requests_per_s"] / 2
-        calm = run([mine.plan(HALF_SECONDS, rate=half, connections=4 * CONNECTIONS)])
+        calm: dict[str, list[Load]] = {mine.name: [], peer.name: []}
+        for _ in range(ROUNDS):
+            for side in (mine, peer):
+                half = sums[side.name]["requests_per_s"] / 2
+                calm[side.name].append(run([side.plan(HALF_SECONDS, rate=half, connections=4 * CONNECTIONS)]))
     ratio = sums["arauto"]["requests_per_s"] / sums["fastapi"]["requests_per_s"]
-    p99 = calm.quantile(0.99)
+    halves = {name: _calm(one, sums[name]["requests_per_s"] / 2) for name, one in calm.items()}
+    mine_calm = halves["arauto"]
     return {
         "what": f"POST /v1/decide, {ARMS} arms, one worker, {CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS} s",
         **sums,
         "ratio": round(ratio, 2),
         "client_saturated": sums["arauto"]["client_busy"] > SATURATED,
-        "at_half_saturation": {
-            "asked_per_s": round(half),
-            "answered_per_s": round(calm.rate),
-            "p50_ms": round(calm.quantile(0.5), 2),
-            "p99_ms": round(p99, 2),
-            "p999_ms": round(calm.quantile(0.999), 2),
-            "errors": calm.errors,
-            "client_busy": round(calm.busy, 2),
-        },
-        "passed": ratio >= PROMISED_RATIO and p99 < PROMISED_P99_MS and not calm.errors,
+        "at_half_of_own_saturation": halves,
+        "passed": ratio >= PROMISED_RATIO and mine_calm["p99_ms"] < PROMISED_P99_MS and not mine_calm["errors"],
     }
 
 

@@ -23,8 +23,8 @@ import uvloop
 
 END = b"\r\n\r\n"
 LENGTH = b"content-length: "
-TICK_S = 0.0005
-"""How often an open loop looks for what is due: up to so much of each latency is the client's."""
+TICK_S = 0.001
+"""How often an open loop looks for what is due: up to so much of each latency is the client's. Less would spin."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -15,6 +18,22 @@ from arauto.store import Store
 from arauto.store.embedded import EmbeddedPostgres
 
 _numbers = itertools.count()
+_OWN_ROOT = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A temporary root of this run's own: another run of pytest shuts the common one to other users.
+
+    As root, the embedded PostgreSQL runs as a user of its own and must be able to walk in.
+    """
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = config.stash[_OWN_ROOT] = tempfile.mkdtemp(prefix="arauto-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if root := config.stash.get(_OWN_ROOT, ""):
+        del os.environ["PYTEST_DEBUG_TEMPROOT"]
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import arauto
 from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
+from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.kit import kit
 from arauto.cli.models import models, write
 from arauto.cli.serve import down, up, worker
@@ -37,15 +38,18 @@ def main() -> None:
 
 
 for _command in (
+    backup,
     campaign,
     datasets,
     demo,
+    doctor,
     down,
     kit,
     login,
     models,
     replay,
     report,
+    restore,
     simulate,
     site,
     up,

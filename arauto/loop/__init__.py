@@ -1,7 +1,7 @@
 """What happens next: decide, observe, learn, release. Ties the capabilities together."""
 
 from arauto.loop.admit import admit, read_batch, with_key
-from arauto.loop.answers import AllRefused, DecideAnswer, EventsAnswer
+from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
 from arauto.loop.campaigns import (
     Created,
     NewCampaign,
@@ -18,6 +18,7 @@ from arauto.loop.datasets import (
     pull_open_bandit,
 )
 from arauto.loop.decide import Decider, Policy, make_policy
+from arauto.loop.doctor import Symptom, examine
 from arauto.loop.remote import NoAnswerError, Remote
 from arauto.loop.replay import ReplayResult, describe_replay, replay_log
 from arauto.loop.report import Estimate, Report, VariantNumbers, Vital, build_report
@@ -27,6 +28,7 @@ from arauto.loop.trace import where
 
 __all__ = [
     "AllRefused",
+    "CampaignDetail",
     "Created",
     "DecideAnswer",
     "Decider",
@@ -42,6 +44,7 @@ __all__ = [
     "Runtime",
     "Sent",
     "Simulation",
+    "Symptom",
     "VariantNumbers",
     "Vital",
     "add_copies",
@@ -49,6 +52,7 @@ __all__ = [
     "build_report",
     "create_campaign",
     "describe_replay",
+    "examine",
     "load_open_bandit",
     "make_policy",
     "open_bandit_here",

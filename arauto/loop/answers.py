@@ -1,4 +1,4 @@
-"""What the two hot routes answer. The OpenAPI document is made from these types."""
+"""What routes answer and programs read. The OpenAPI document is made from these types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from arauto.core.campaign import Copy
+from arauto.core.campaign import Campaign, Copy, Variant
 from arauto.core.errors import Problem
 
 
@@ -41,3 +41,10 @@ class AllRefused(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """The problem of a batch of which no event could be used: that of the first one, and the list of all."""
 
     refused: tuple[Problem, ...] = ()
+
+
+class CampaignDetail(Campaign, frozen=True, kw_only=True):
+    """A campaign and its variants; ``job`` is at work on more of them."""
+
+    variants: list[Variant]
+    job: int | None = None

@@ -201,7 +201,7 @@ class Arauto:
     def report(self, campaign: Campaign | str) -> Report:
         """Where a campaign stands: every number with its interval."""
         campaign_id = self.campaign(campaign).id
-        return self._call(lambda: build_report(self._runtime.store, campaign_id))
+        return self._call(lambda: build_report(self._runtime.store, campaign_id, clock=self.clock))
 
     def export_visitor(self, visitor: UUID) -> dict[str, Any]:
         """All that is kept of a visitor, ready for JSON."""

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from arauto.core.brief import Brief, Name, Slug
+from arauto.core.brief import Brief, Message, Name, Slug
 from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant
 from arauto.core.door import clean_text, from_data
 from arauto.core.errors import BriefError, ConflictError, NotFoundError
 from arauto.core.settings import Settings
 from arauto.creative import ModelStore, Writer, check_copy, choose_engine, compose_message, read_brief, write_slots
-from arauto.store import JobContext, Store
+from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"
 SLOT_VARIANTS = 4
@@ -71,15 +71,11 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
     plan = new.plan or _plan(brief)
     site = await _site(store, new.site)
     name = new.name or brief.product
+    kit = await asyncio.to_thread(_first_kit, brief, message, copies, plan.seed or 0)
     if new.slug is None:
-        campaign = await _create_somewhere(store, site, brief, name, message, plan, actor)
+        campaign = await _create_somewhere(store, site, brief, name, message, plan, actor, kit)
     else:
-        campaign = await store.catalogue.create_campaign(site.id, new.slug, name, brief, message, plan, actor)
-    if copies is None:
-        written = await asyncio.to_thread(write_slots, brief, SLOT_VARIANTS, plan.seed or 0)
-        await store.catalogue.add_kit(campaign.id, list(written.accepted), written.report(), actor)
-    elif copies:
-        await add_copies(store, campaign, copies, actor=actor)
+        campaign = await store.catalogue.create_campaign(site.id, new.slug, name, brief, message, plan, actor, kit=kit)
     job = None
     if new.write is not None:
         job = await write_later(store, campaign, new.write, new.engine or settings.text_engine, actor=actor)
@@ -89,12 +85,21 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
 async def add_copies(store: Store, campaign: Campaign, copies: Sequence[Copy], *, actor: str) -> list[Variant]:
     """Add texts that a person gives. They are shown as given; what the checks say of them is kept with them."""
     checked = check_given(copies)
-    report = await asyncio.to_thread(_findings, checked, campaign)
+    report = await asyncio.to_thread(_findings, checked, campaign.brief, campaign.message)
     return await store.catalogue.add_kit(campaign.id, [(copy, GIVEN) for copy in checked], report, actor)
 
 
-def _findings(copies: Sequence[Copy], campaign: Campaign) -> dict[str, Any]:
-    found = [check_copy(copy, campaign.brief, campaign.message) for copy in copies]
+def _first_kit(brief: Brief, message: Message, copies: Sequence[Copy] | None, seed: int) -> FirstKit | None:
+    """What the slot writer has at once when no texts are given; no kit when an empty list is."""
+    if copies is None:
+        written = write_slots(brief, SLOT_VARIANTS, seed)
+        return FirstKit(copies=written.accepted, report=written.report())
+    given = tuple((copy, GIVEN) for copy in copies)
+    return FirstKit(copies=given, report=_findings(copies, brief, message)) if given else None
+
+
+def _findings(copies: Sequence[Copy], brief: Brief, message: Message) -> dict[str, Any]:
+    found = [check_copy(copy, brief, message) for copy in copies]
     return {"findings": msgspec.to_builtins(found)}
 
 
@@ -165,14 +170,21 @@ async def _site(store: Store, reference: int | str | None) -> Site:
 
 
 async def _create_somewhere(
-    store: Store, site: Site, brief: Brief, name: str, message: Any, plan: CampaignPlan, actor: str
+    store: Store,
+    site: Site,
+    brief: Brief,
+    name: str,
+    message: Message,
+    plan: CampaignPlan,
+    actor: str,
+    kit: FirstKit | None,
 ) -> Campaign:
     """The campaign under a slug made from its name: the first of name, name-2, name-3 … that is free."""
     base = slugify(name)
     for number in range(1, 100):
         slug = base if number == 1 else f"{base[:60]}-{number}"
         try:
-            return await store.catalogue.create_campaign(site.id, slug, name, brief, message, plan, actor)
+            return await store.catalogue.create_campaign(site.id, slug, name, brief, message, plan, actor, kit=kit)
         except ConflictError:
             continue
     raise ConflictError(f"a hundred campaigns are called {base!r}", field="slug", mend="choose a slug")

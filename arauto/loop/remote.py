@@ -21,7 +21,7 @@ from arauto.core.brief import Brief
 from arauto.core.campaign import Campaign, CampaignPlan, CampaignState, Copy, Site, Variant
 from arauto.core.errors import ArautoError, InputError, NotFoundError, Problem, RateLimitError, StoreError
 from arauto.core.events import DecideQuery, Device, Event, EventBatch
-from arauto.loop.answers import DecideAnswer, EventsAnswer
+from arauto.loop.answers import CampaignDetail, DecideAnswer, EventsAnswer
 from arauto.loop.report import Report
 from arauto.store import JobStatus
 
@@ -35,13 +35,6 @@ THREADS = 64
 """Requests under way at once, at most."""
 _JSON = {"Content-Type": "application/json"}
 _GPC = {**_JSON, "Sec-GPC": "1"}
-
-
-class Draft(Campaign, frozen=True, kw_only=True):
-    """A new campaign, its first variants, and the job that writes more."""
-
-    variants: list[Variant]
-    job: int | None = None
 
 
 class Remote:
@@ -98,15 +91,15 @@ class Remote:
 
     async def create(
         self, slug: str, name: str, brief: Brief, plan: CampaignPlan, copies: Sequence[Copy] = ()
-    ) -> Draft:
+    ) -> CampaignDetail:
         """A new campaign of the site with these texts and no others, a draft still."""
         site = await self.site()
         new = {"site": site.id, "slug": slug, "name": name, "brief": brief, "plan": plan, "copies": list(copies)}
         return await self.draft(new)
 
-    async def draft(self, new: dict[str, Any]) -> Draft:
+    async def draft(self, new: dict[str, Any]) -> CampaignDetail:
         """A new campaign from the body of ``POST /v1/campaigns``, a draft still."""
-        return await self._admin_post("/v1/campaigns", new, Draft)
+        return await self._admin_post("/v1/campaigns", new, CampaignDetail)
 
     async def sites(self) -> list[Site]:
         """All the sites of the server."""

@@ -6,13 +6,12 @@ import msgspec
 
 from arauto.core.campaign import Campaign, Site, Variant
 from arauto.core.errors import InputError
-from arauto.loop import NewCampaign, add_copies, create_campaign, write_later
+from arauto.loop import CampaignDetail, NewCampaign, add_copies, create_campaign, write_later
 from arauto.loop.report import Report, build_report
 from arauto.server.wire import (
     Answered,
     AuditQuery,
     Call,
-    CampaignDetail,
     Desk,
     NewSite,
     NewState,

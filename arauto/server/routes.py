@@ -20,7 +20,7 @@ from arauto.core.errors import (
     TooLargeError,
 )
 from arauto.core.events import DecideQuery, EventBatch
-from arauto.loop import DecideAnswer, EventsAnswer, NewCampaign
+from arauto.loop import CampaignDetail, DecideAnswer, EventsAnswer, NewCampaign
 from arauto.loop.report import Report
 from arauto.server import admin, public
 from arauto.server.front import DECIDE_LIMIT, EVENTS_LIMIT
@@ -29,7 +29,6 @@ from arauto.server.wire import (
     JOB,
     VISITOR,
     AuditQuery,
-    CampaignDetail,
     Erased,
     Health,
     KeyQuery,

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 
 from arauto.core.brief import Name
-from arauto.core.campaign import Campaign, CampaignState, Copy, Variant, VariantState
+from arauto.core.campaign import CampaignState, Copy, VariantState
 from arauto.core.errors import ArautoError
 from arauto.core.settings import Settings
 from arauto.loop import Runtime
@@ -82,13 +82,6 @@ class NewSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     name: Name
     origins: Annotated[tuple[WebOrigin, ...], Meta(max_length=50)] = ()
-
-
-class CampaignDetail(Campaign, frozen=True, kw_only=True):
-    """A campaign and its variants; ``job`` is at work on more of them."""
-
-    variants: list[Variant]
-    job: int | None = None
 
 
 class NewState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,7 +1,9 @@
 """What happened, and what exists: the event log with its rollups, the catalogue, jobs, privacy. One PostgreSQL."""
 
+from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
+from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
 from arauto.store.privacy import Privacy
 from arauto.store.records import (
@@ -12,6 +14,7 @@ from arauto.store.records import (
     AuditEntry,
     Consent,
     Counts,
+    FirstKit,
     JobState,
     JobStatus,
     ModelRow,
@@ -38,6 +41,8 @@ __all__ = [
     "Consent",
     "Counts",
     "EventLog",
+    "FirstKit",
+    "Health",
     "JobContext",
     "JobState",
     "JobStatus",
@@ -54,7 +59,9 @@ __all__ = [
     "Store",
     "VitalHistogram",
     "Weights",
+    "backup",
     "bucket_of",
     "quantile_of",
     "reading_of",
+    "restore",
 ]

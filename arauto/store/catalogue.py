@@ -17,7 +17,7 @@ from arauto.core.clock import Clock
 from arauto.core.errors import ConflictError, NotFoundError
 from arauto.store.database import Connection, Database
 from arauto.store.notices import send
-from arauto.store.records import AuditEntry, ModelRow, ReleaseRow
+from arauto.store.records import AuditEntry, FirstKit, ModelRow, ReleaseRow
 
 _MOVES: dict[CampaignState, tuple[CampaignState, ...]] = {
     "draft": ("live",),
@@ -70,9 +70,18 @@ class Catalogue:
         return None if row is None else _site(row)
 
     async def create_campaign(
-        self, site_id: int, slug: str, name: str, brief: Brief, message: Message, plan: CampaignPlan, actor: str
+        self,
+        site_id: int,
+        slug: str,
+        name: str,
+        brief: Brief,
+        message: Message,
+        plan: CampaignPlan,
+        actor: str,
+        *,
+        kit: FirstKit | None = None,
     ) -> Campaign:
-        """A new draft.
+        """A new draft, and its first kit with it: both are there afterwards, or neither is.
 
         Raises:
             ConflictError: the site has a campaign of that slug.
@@ -93,6 +102,8 @@ class Catalogue:
                     f"the site has a campaign {slug!r} already", field="slug", mend="choose another slug"
                 ) from None
             await self._changed(connection, row["id"], actor, "campaign.create", {"slug": slug})
+            if kit is not None:
+                await self._add_kit(connection, row["id"], kit.copies, kit.report, actor)
         return await self.campaign(row["id"])
 
     async def campaign(self, campaign_id: int) -> Campaign:
@@ -152,32 +163,11 @@ class Catalogue:
         self, campaign_id: int, copies: Sequence[tuple[Copy, Origin]], report: Mapping[str, Any], actor: str
     ) -> list[Variant]:
         """Add variants; a copy that the campaign has already is not added twice. Returns the new ones."""
-        now = self._clock.now_ms()
         async with self._database.transaction() as connection:
             found = await connection.execute("SELECT FROM campaigns WHERE id = %s FOR UPDATE", [_key(campaign_id)])
             if await found.fetchone() is None:
                 raise _no_campaign(campaign_id)
-            kit = await _one(
-                connection,
-                "INSERT INTO kits (campaign_id, report, actor, created_ms) VALUES (%s, %s, %s, %s) RETURNING id",
-                [campaign_id, _json(report), actor, now],
-            )
-            count = await _one(connection, "SELECT count(*) AS n FROM variants WHERE campaign_id = %s", [campaign_id])
-            place, names = count["n"], []
-            for copy, origin in copies:
-                sha256 = hashlib.sha256(msgspec.json.encode(copy)).hexdigest()
-                made = await connection.execute(
-                    "INSERT INTO variants (campaign_id, kit_id, name, copy, copy_sha256, origin, state, created_ms)"
-                    " VALUES (%s, %s, %s, %s, %s, %s, 'live', %s)"
-                    " ON CONFLICT (campaign_id, copy_sha256) DO NOTHING RETURNING name",
-                    [campaign_id, kit["id"], variant_name(place), _json(copy), sha256, _json(origin), now],
-                )
-                if (row := await made.fetchone()) is not None:
-                    place += 1
-                    names.append(row["name"])
-            await self._changed(connection, campaign_id, actor, "kit.add", {"kit": kit["id"], "variants": names})
-            rows = await connection.execute(_VARIANT + " WHERE kit_id = %s ORDER BY id", [kit["id"]])
-            return [_variant(row) for row in await rows.fetchall()]
+            return await self._add_kit(connection, campaign_id, copies, report, actor)
 
     async def variants(self, campaign_id: int) -> list[Variant]:
         """A campaign's variants, in the order they were added."""
@@ -265,6 +255,37 @@ class Catalogue:
             [hashlib.sha256(content).hexdigest(), brand_id, content.decode(), now],
         )
         return int(row["id"])
+
+    async def _add_kit(
+        self,
+        connection: Connection,
+        campaign_id: int,
+        copies: Sequence[tuple[Copy, Origin]],
+        report: Mapping[str, Any],
+        actor: str,
+    ) -> list[Variant]:
+        now = self._clock.now_ms()
+        kit = await _one(
+            connection,
+            "INSERT INTO kits (campaign_id, report, actor, created_ms) VALUES (%s, %s, %s, %s) RETURNING id",
+            [campaign_id, _json(report), actor, now],
+        )
+        count = await _one(connection, "SELECT count(*) AS n FROM variants WHERE campaign_id = %s", [campaign_id])
+        place, names = count["n"], []
+        for copy, origin in copies:
+            sha256 = hashlib.sha256(msgspec.json.encode(copy)).hexdigest()
+            made = await connection.execute(
+                "INSERT INTO variants (campaign_id, kit_id, name, copy, copy_sha256, origin, state, created_ms)"
+                " VALUES (%s, %s, %s, %s, %s, %s, 'live', %s)"
+                " ON CONFLICT (campaign_id, copy_sha256) DO NOTHING RETURNING name",
+                [campaign_id, kit["id"], variant_name(place), _json(copy), sha256, _json(origin), now],
+            )
+            if (row := await made.fetchone()) is not None:
+                place += 1
+                names.append(row["name"])
+        await self._changed(connection, campaign_id, actor, "kit.add", {"kit": kit["id"], "variants": names})
+        rows = await connection.execute(_VARIANT + " WHERE kit_id = %s ORDER BY id", [kit["id"]])
+        return [_variant(row) for row in await rows.fetchall()]
 
     async def _changed(
         self, connection: Connection, campaign_id: int, actor: str, action: str, detail: Mapping[str, Any]

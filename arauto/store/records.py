@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
+from arauto.core.campaign import Copy, Origin
 from arauto.core.events import VitalName
 
 AppendStatus = Literal["stored", "duplicate", "erased", "refused"]
@@ -27,6 +28,13 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     status: list[AppendStatus]
     changed: frozenset[int] = frozenset()
     problems: dict[int, str] = {}
+
+
+class FirstKit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a campaign begins with: texts, each with who wrote it, and the report of their checks."""
+
+    copies: Sequence[tuple[Copy, Origin]]
+    report: Mapping[str, Any]
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,10 +25,13 @@ _TOTALS = (
     f"SELECT variant_id, segment, {_SUMS} FROM rollups WHERE campaign_id = %s AND step = 0"  # noqa: S608
     " GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2"
 ).encode()
+# As one JSON text, which is read ten times faster than thousands of rows.
+_BARE_SUMS = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS)
 _SERIES = (
-    f"SELECT bucket AS at_ms, variant_id, {_SUMS} FROM rollups"  # noqa: S608
+    "SELECT coalesce(json_agg(point), '[]')::text AS points FROM ("  # noqa: S608
+    f"SELECT bucket AS at_ms, variant_id, {_BARE_SUMS} FROM rollups"
     " WHERE campaign_id = %(id)s AND step = %(step)s AND bucket > %(since)s"
-    " GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2"
+    " GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2) AS point"
 ).encode()
 _SQL = resources.files("arauto.store").joinpath("sql")
 _RECOUNT = _SQL.joinpath("recount.sql").read_bytes()
@@ -49,8 +52,9 @@ class Rollups:
     async def series(self, campaign_id: int, *, step: Step, since_ms: int | None = None) -> list[SeriesPoint]:
         """By minute or hour of the decision, and variant, in that order. ``since_ms`` leaves out what ended before."""
         width = STEPS[step]
-        rows = await self._database.fetch(_SERIES, {"id": campaign_id, "step": width, "since": (since_ms or 0) - width})
-        return [SeriesPoint(**_exact(row)) for row in rows]
+        asked = {"id": campaign_id, "step": width, "since": (since_ms or 0) - width}
+        (row,) = await self._database.fetch(_SERIES, asked)
+        return msgspec.json.decode(row["points"], type=list[SeriesPoint])
 
     async def vitals(self, campaign_id: int) -> list[VitalHistogram]:
         """Readings by variant and metric, in that order."""

@@ -13,6 +13,7 @@ from arauto.store.catalogue import Catalogue
 from arauto.store.database import Database
 from arauto.store.embedded import EmbeddedPostgres
 from arauto.store.events import EventLog
+from arauto.store.health import Health, health
 from arauto.store.jobs import Jobs
 from arauto.store.migrate import migrate
 from arauto.store.notices import listen, notify
@@ -88,6 +89,10 @@ class Store:
     async def ping(self) -> None:
         """Raises :class:`StoreError` unless the database answers now."""
         await self._database.ping()
+
+    async def health(self) -> Health:
+        """What the database says of itself. Raises :class:`StoreError`."""
+        return await health(self._database)
 
     def listen(self) -> AsyncIterator[Notice]:
         """News from every process, for as long as one iterates. After a gap (the connection was lost) every campaign

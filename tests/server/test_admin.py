@@ -10,9 +10,8 @@ from arauto.core.campaign import Campaign, Site, Variant
 from arauto.core.errors import Problem
 from arauto.core.settings import Secret
 from arauto.dashboard import SESSION_COOKIE, Sessions
-from arauto.loop import register_jobs
+from arauto.loop import CampaignDetail, register_jobs
 from arauto.server.routes import ROUTES
-from arauto.server.wire import CampaignDetail
 from arauto.server.worker import make_front
 from arauto.store import AuditEntry, JobStatus
 from tests.server.world import ORIGIN

@@ -141,7 +141,7 @@ def test_after_kill_9_whoever_comes_starts_it_again(server: EmbeddedPostgres, fo
         leave(other)
 
 
-@pytest.mark.parametrize("content", ["", "not a number\n", f"{os.getpid()}\n"])
+@pytest.mark.parametrize("content", ["", "not a number\n", f"{os.getpid()}\n"], ids=["empty", "words", "ours"])
 def test_a_pid_file_that_lies_is_seen_through(server: EmbeddedPostgres, folder: Path, content: str) -> None:
     """As after a restart of the machine, when the number belongs to another process: here this one."""
     server.ensure_running()

@@ -1,5 +1,4 @@
 // Arauto in the page. What each export does: arauto.types.d.ts.
-// Without consent nothing is stored and nobody has an id. GPC wins over consent.
 
 const script = [...document.scripts].find((s) => s.src === import.meta.url);
 const api = new URL('v1/', import.meta.url);
@@ -16,7 +15,6 @@ let timer = 0;
 let tries = 0;
 let back = 0; // when the page was last shown again
 
-// Storage may be missing, full or forbidden.
 /** @type {Kept} */
 const kept = (use) => {
   try {
@@ -42,7 +40,6 @@ const visitor = () => {
   return load('visitor');
 };
 
-// What may be told without consent.
 /** @type {Bare} */
 const bare = ({visitor, order, item, props, ...rest}) => rest;
 

@@ -1,4 +1,7 @@
 // The types of arauto.js, for `tsc --checkJs` and for pages written in TypeScript. Never sent to a browser.
+//
+// Without consent nothing is stored, nobody has an id, and events lose what could be personal (`bare`); GPC wins over consent.
+// Storage may be missing, full or forbidden: what touches it goes through `kept`.
 
 /** What `POST /v1/decide` answered, and when and for whom. `receipt` is signed; it goes back with every event. */
 interface Decision {
