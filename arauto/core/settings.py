@@ -104,8 +104,9 @@ def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None 
     values.update({name: value for name, value in overrides.items() if value is not None})
     if isinstance(proxies := values.get("trusted_proxies"), str):
         values["trusted_proxies"] = [part.strip() for part in proxies.split(",") if part.strip()]
-    if values.get("data_dir") == "":
-        del values["data_dir"]
+    for name in ("data_dir", "openai_max_spend", "openai_max_tokens"):
+        if values.get(name) == "":
+            del values[name]
     settings = from_data(values, Settings, error=SettingError, strict=False, hook=_decode)
     for name in ("max_spend", "price_input", "price_output", "price_speech", "price_image"):
         amount = getattr(settings, f"openai_{name}")

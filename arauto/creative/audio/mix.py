@@ -8,7 +8,7 @@ import numpy as np
 
 from arauto.creative.sound.instruments import room
 from arauto.creative.sound.loudness import loudness, reach
-from arauto.creative.sound.samples import RATE, Signal, Sound, gain, place, silence, stereo
+from arauto.creative.sound.samples import RATE, Signal, Sound, fast_size, gain, place, silence, stereo
 
 VOICE_LUFS = -17.0
 MUSIC_LUFS = -19.5
@@ -52,10 +52,11 @@ def _ducking(speech: Sound) -> Signal:
 
 def _even(speech: Sound) -> Sound:
     """A gentle compressor (2:1 above -24 dBFS over 20 ms) that lets no word get lost, and no rumble below 70 Hz."""
-    spectrum = np.fft.rfft(speech, axis=0)
-    pitch = np.fft.rfftfreq(len(speech), 1 / RATE)
+    size = fast_size(len(speech))
+    spectrum = np.fft.rfft(speech, size, axis=0)
+    pitch = np.fft.rfftfreq(size, 1 / RATE)
     spectrum *= (1 / (1 + (70 / np.maximum(pitch, 1)) ** 6))[:, None]
-    clear = np.fft.irfft(spectrum, len(speech), axis=0)
+    clear = np.fft.irfft(spectrum, size, axis=0)[: len(speech)]
     step = RATE // 50
     blocks = np.pad(clear.mean(axis=1) ** 2, (0, -len(clear) % step)).reshape(-1, step).mean(axis=1)
     window = np.hanning(7)

@@ -59,12 +59,13 @@ async def render_audio(
     voice: VoiceEngine | Literal["auto"] | None = "auto",
     music: MusicEngine | None = None,
     loudness: str = "adcp",
+    lengths: Sequence[float] = LENGTHS,
 ) -> list[Asset]:
     """One spot as WAV, MP3 and Opus below ``out``/audio, with captions and transcript beside them.
 
     ``voice`` auto: the one that the settings mean. None: music alone, with the words in the captions; the assets say so
-    (``detail["voice"]``). ``loudness`` names a profile of ``data/media.toml``. It lasts 15 s, or 30 s when what must be
-    said needs them.
+    (``detail["voice"]``). ``loudness`` names a profile of ``data/media.toml``. It lasts the first of ``lengths`` (in
+    seconds) that holds what must be said.
 
     Raises:
         EngineError: the voice, the music or the encoder failed.
@@ -73,7 +74,7 @@ async def render_audio(
     target, player = profile(loudness), music or Composer()
     voice = settled_voice(voice)
     progress("script", 0.0)
-    spoken, length = await speak(work, voice, LENGTHS, legal=True, progress=progress)
+    spoken, length = await speak(work, voice, lengths, legal=True, progress=progress)
     progress("music", 0.6)
     bed = await player.play(MusicAsk(mood=mood_of(work), seconds=length, seed=work.seed))
     progress("mix", 0.7)

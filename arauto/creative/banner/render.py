@@ -146,7 +146,9 @@ def layouts_of(seed: int) -> list[str]:
 def content_of(work: KitWork, turn: int, *, small: bool) -> Content:
     """The words of a banner of the ``turn``-th variant; a ``small`` one takes a short headline."""
     message, brief = work.message, work.brief
-    copy = work.copies[turn % len(work.copies)]
+    # The price has a place of its own: a headline that says it would say it twice.
+    copies = [one for one in work.copies if not message.price or message.price not in one.title] or work.copies
+    copy = copies[turn % len(copies)]
     headline = copy.title
     if small:
         headline = _short_headline(work, turn)

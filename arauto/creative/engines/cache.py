@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -37,7 +38,8 @@ class Cache:
             partial.write_bytes(answer)
             partial.replace(path)
         except OSError:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / key[2:]

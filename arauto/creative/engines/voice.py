@@ -8,13 +8,14 @@ clear and robotic, and said so in the kit. Where the extra is missing nobody spe
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import hashlib
 import importlib.util
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -91,7 +92,13 @@ class KokoroVoice:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
-        session = onnxruntime.InferenceSession(str(self._model), options, providers=["CPUExecutionProvider"])
+        # The runtime's errors have no common class of their own below RuntimeError.
+        try:
+            session = onnxruntime.InferenceSession(str(self._model), options, providers=["CPUExecutionProvider"])
+        except Exception:
+            raise ModelFileError(
+                f"{self._model} cannot be loaded", field="voice", mend="run `arauto models verify kokoro-v1.0-int8`"
+            ) from None
         styles = {language: np.fromfile(path, "<f4").reshape(510, 1, 256) for language, path in self._voices.items()}
         with tempfile.NamedTemporaryFile(suffix=".npz") as file:
             np.savez(file, **cast("dict[str, Any]", styles))
@@ -155,51 +162,27 @@ def local_voice(path_of: Callable[[str], Path], *, threads: int = 1) -> VoiceEng
     return KokoroVoice(path_of(MODEL), voices, threads=threads)
 
 
-_TURN = threading.Lock()
-_LIBRARY_VOICES = {"pt-BR": b"pt-br", "en": b"en-us"}
+_SCRIPT = Path(__file__).with_name("espeak.py")
+_LIBRARY_VOICES = {"pt-BR": "pt-br", "en": "en-us"}
 _WORDS_A_MINUTE = 172
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-_pieces: list[Any] = []
-
-
-def _collect_samples(samples: Any, count: int, events: Any) -> int:
-    del events
-    if samples and count > 0:
-        _pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-    return 0
-
-
-_collect = _Callback(_collect_samples)
-
-
-@cache
-def _library() -> tuple[Any, int]:
-    """The library, started once a process, and its sample rate."""
-    import espeakng_loader
-
-    library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
-    # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, and Synth returns when all are made.
-    rate = int(library.espeak_Initialize(2, 0, str(espeakng_loader.get_data_path()).encode(), 0))
-    if rate <= 0:
-        raise ModelFileError("eSpeak NG's data cannot be read", field="voice", mend=NEEDS_EXTRA)
-    library.espeak_SetSynthCallback(_collect)
-    return library, rate
+_ESPEAK_SECONDS = 30
 
 
 def _speak(line: str, language: Language, pace: float) -> Sound:
-    """Run the library's synthesis to the end. It has one state for the whole process: one line at a time."""
-    with _TURN:
-        library, rate = _library()
-        _pieces.clear()
-        if library.espeak_SetVoiceByName(_LIBRARY_VOICES[language]):
-            raise ModelFileError(f"eSpeak NG does not speak {language}", field="voice", mend=NEEDS_EXTRA)
-        library.espeak_SetParameter(1, round(_WORDS_A_MINUTE * pace), 0)
-        text = line.encode()
-        # Flags: UTF-8, and silence at the end of a sentence.
-        library.espeak_Synth(text, len(text) + 1, 0, 0, 0, 1, None, None)
-        library.espeak_Synchronize()
-        samples = np.concatenate([*_pieces, np.zeros(0, np.int16)]).astype(np.float32) * np.float32(1 / 32768)
-    sound = trim(resample(samples[:, None], rate))
+    """One line by a process of its own: see :mod:`arauto.creative.engines.espeak`."""
+    import espeakng_loader
+
+    command = [sys.executable, "-P", str(_SCRIPT), str(espeakng_loader.get_library_path())]
+    command += [str(espeakng_loader.get_data_path()), _LIBRARY_VOICES[language], str(round(_WORDS_A_MINUTE * pace))]
+    try:
+        done = subprocess.run(command, input=line.encode(), capture_output=True, timeout=_ESPEAK_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise EngineError("eSpeak NG took too long", field="voice", mend="give the machine some rest") from None
+    rate, _, data = done.stdout.partition(b"\n")
+    if done.returncode or not rate.isdigit():
+        raise ModelFileError("eSpeak NG does not run here", field="voice", mend=NEEDS_EXTRA)
+    samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) * np.float32(1 / 32768)
+    sound = trim(resample(samples[:, None], int(rate)))
     if not len(sound):
         raise EngineError(f"nothing in {line[:40]!r} can be said", field="voice", mend="use words")
     return sound

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from arauto.creative.sound.instruments import INSTRUMENTS, room
-from arauto.creative.sound.samples import RATE, Sound, fade, place, silence
+from arauto.creative.sound.samples import RATE, Sound, fade, fast_size, place, silence
 
 Mood = Literal["bright", "calm", "driving", "warm"]
 
@@ -250,9 +250,11 @@ def _ending(style: _Style, root: int, bars: int) -> list[Note]:
 
 def _balanced(sound: Sound) -> Sound:
     """Without what is below 35 Hz, and tilted: the upper half of the spectrum 8 dB up, as mixes are."""
-    frames = len(sound)
+    frames = fast_size(len(sound))
     pitch = np.fft.rfftfreq(frames, 1 / RATE)
     ratio = (pitch / 1100) ** 2
     tilt = np.sqrt((1 + ratio * 10**0.8) / (1 + ratio))
     curve = tilt / (1 + (35 / np.maximum(pitch, 1)) ** 4)
-    return np.asarray(np.fft.irfft(np.fft.rfft(sound, axis=0) * curve[:, None], frames, axis=0), np.float32)
+    return np.asarray(
+        np.fft.irfft(np.fft.rfft(sound, frames, axis=0) * curve[:, None], frames, axis=0)[: len(sound)], np.float32
+    )

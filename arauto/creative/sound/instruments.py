@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from arauto.creative.sound.samples import RATE, Signal, Sound
+from arauto.creative.sound.samples import RATE, Signal, Sound, fast_size
 
 Instrument = Callable[[float, float, np.random.Generator], Signal]
 
@@ -121,10 +121,11 @@ def shaker(frequency: float, seconds: float, draw: np.random.Generator) -> Signa
 
 def band(noise: Signal, low: float, high: float) -> Signal:
     """``noise`` between two frequencies, with soft edges."""
-    spectrum = np.fft.rfft(noise)
-    pitch = np.fft.rfftfreq(len(noise), 1 / RATE)
+    size = fast_size(len(noise))
+    spectrum = np.fft.rfft(noise, size)
+    pitch = np.fft.rfftfreq(size, 1 / RATE)
     spectrum *= 1 / (1 + (low / np.maximum(pitch, 1)) ** 6) / (1 + (pitch / high) ** 6)
-    return np.asarray(np.fft.irfft(spectrum, len(noise)))
+    return np.asarray(np.fft.irfft(spectrum, size)[: len(noise)])
 
 
 def room(dry: Sound, draw: np.random.Generator, *, seconds: float = 1.3) -> Sound:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from arauto.creative.sound.samples import RATE, Signal, Sound, gain
+from arauto.creative.sound.samples import RATE, Signal, Sound, fast_size, gain
 
 _BLOCK, _STEP = 0.4, 0.1
 _ABSOLUTE_GATE, _RELATIVE_GATE = -70.0, -10.0
@@ -85,13 +85,14 @@ def _lufs(power: Signal | float) -> Signal:
 
 def _k_weighted(sound: Sound) -> Signal:
     """The two filters of annex 1: a shelf of +4 dB above 2 kHz (the head) and a high-pass at 38 Hz."""
-    frames = len(sound) + RATE // 2
+    frames = fast_size(len(sound) + RATE // 2)
+    frames += frames % 2
     turn = np.exp(-1j * np.linspace(0, np.pi, frames // 2 + 1))
     response = np.ones(len(turn), complex)
     for over, under in (_shelf(), _high_pass()):
         response *= np.polyval(over[::-1], turn) / np.polyval(under[::-1], turn)
-    spectrum = np.fft.rfft(sound, frames - frames % 2, axis=0)
-    return np.asarray(np.fft.irfft(spectrum * response[: len(spectrum), None], axis=0)[: len(sound)])
+    spectrum = np.fft.rfft(sound, frames, axis=0)
+    return np.asarray(np.fft.irfft(spectrum * response[:, None], frames, axis=0)[: len(sound)])
 
 
 def _shelf() -> tuple[Signal, Signal]:
@@ -113,7 +114,7 @@ def _high_pass() -> tuple[Signal, Signal]:
 def _peaks(sound: Sound) -> Signal:
     """The magnitude of the four times oversampled signal, the louder channel of each moment."""
     pad = 512
-    padded = np.pad(sound, ((pad, pad + len(sound) % 2), (0, 0)))
+    padded = np.pad(sound, ((pad, fast_size(len(sound) + 2 * pad) - len(sound) - pad), (0, 0)))
     frames = len(padded) * _OVERSAMPLING
     spectrum = np.fft.rfft(padded, axis=0)
     fine = np.fft.irfft(spectrum, frames, axis=0) * _OVERSAMPLING

@@ -5,6 +5,8 @@ A sound is a ``float32`` array of shape ``(frames, channels)`` at :data:`RATE`, 
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -31,16 +33,29 @@ def resample(sound: Sound, rate: int) -> Sound:
     """``sound`` brought from ``rate`` to :data:`RATE` by its spectrum: exact for what both rates can hold."""
     if rate == RATE or not len(sound):
         return sound
-    # Silence on both sides, so that the end does not ring into the beginning.
-    pad = rate // 20
-    padded = np.pad(sound, ((pad, pad), (0, 0)))
-    frames = round(len(padded) * RATE / rate)
+    # Silence on both sides, so that the end does not ring into the beginning; whole steps of both rates.
+    pad, common = rate // 20, math.gcd(rate, RATE)
+    steps = fast_size(-(-(len(sound) + 2 * pad) // (rate // common)))
+    padded = np.pad(sound, ((pad, steps * (rate // common) - len(sound) - pad), (0, 0)))
+    frames = steps * (RATE // common)
     spectrum = np.fft.rfft(padded, axis=0)
     bins = frames // 2 + 1
     spectrum = spectrum[:bins] if bins <= len(spectrum) else np.pad(spectrum, ((0, bins - len(spectrum)), (0, 0)))
     whole = np.fft.irfft(spectrum, frames, axis=0) * (frames / len(padded))
     start = round(pad * RATE / rate)
     return np.asarray(whole[start : start + round(len(sound) * RATE / rate)], np.float32)
+
+
+@cache
+def fast_size(least: int) -> int:
+    """The smallest product of twos, threes and fives from ``least`` on: other transforms are many times slower."""
+    best = 1 << max(0, least - 1).bit_length()
+    for fives in range(10):
+        for threes in range(14):
+            odd = 5**fives * 3**threes
+            if odd < best:
+                best = min(best, odd << max(0, (-(-least // odd) - 1).bit_length()))
+    return best
 
 
 def stereo(sound: Sound) -> Sound:

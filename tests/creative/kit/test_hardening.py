@@ -114,7 +114,9 @@ def test_the_marketers_own_picture_and_logo_win(tmp_path):
     folder.mkdir()
     Image.linear_gradient("L").resize((900, 600)).convert("RGB").save(folder / "watch.jpg", exif=_gps())
     Image.new("RGBA", (200, 80), (255, 0, 0, 128)).save(folder / "logo.png")
-    brief = read_brief(WATCH | {"channels": ["300x250"], "pictures": ["watch.jpg"], "brand": {"name": "Vitalis", "logo": "logo.png"}})
+    brief = read_brief(
+        WATCH | {"channels": ["300x250"], "pictures": ["watch.jpg"], "brand": {"name": "Vitalis", "logo": "logo.png"}}
+    )
     kit = asyncio.run(make_kit(brief, tmp_path / "kit", folder=folder, only=("banner",)))
     assert {asset.detail["picture"] for asset in kit.assets} == {"own"}
     assert {asset.made.source_type for asset in kit.assets} == {"composite"}
