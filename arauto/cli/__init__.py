@@ -14,6 +14,7 @@ from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
 from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.kit import kit
+from arauto.cli.edge import edge
 from arauto.cli.models import models, write
 from arauto.cli.serve import down, up, worker
 from arauto.cli.visitor import login, visitor
@@ -45,6 +46,7 @@ for _command in (
     doctor,
     down,
     kit,
+    edge,
     login,
     models,
     replay,
