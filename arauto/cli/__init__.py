@@ -12,8 +12,10 @@ import arauto
 from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
+from arauto.cli.experiment import experiment
 from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.models import models, write
+from arauto.cli.release import release
 from arauto.cli.serve import down, up, worker
 from arauto.cli.visitor import login, visitor
 from arauto.core.errors import ArautoError
@@ -43,8 +45,10 @@ for _command in (
     demo,
     doctor,
     down,
+    experiment,
     login,
     models,
+    release,
     replay,
     report,
     restore,
