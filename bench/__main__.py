@@ -8,6 +8,19 @@ from bench.machine import write_result
 
 NAMES = ("http", "events", "store", "engines", "kit", "fuzz", "replay", "crash")
 NAMES = ("http", "events", "store", "fuzz", "replay", "crash", "edge")
+NAMES = (
+    "http",
+    "events",
+    "store",
+    "fuzz",
+    "replay",
+    "crash",
+    "experiments_sequences",
+    "experiments_bandits",
+    "experiments_offpolicy",
+    "experiments_release",
+    "experiments_uplift",
+)
 
 
 def run(name: str) -> bool:

@@ -1,18 +1,28 @@
-"""A thousand bad releases and a thousand harmless ones. ``python -m bench.experiments_release``.
+"""A thousand bad releases, a thousand harmless ones, some on a real server. ``python -m bench.experiments_release``.
 
 The pure machine of `arauto.experiments` on simulated traffic. Looks come every 500 visitors in the thousand releases
-(every 25 where the exposures until rollback are measured); in service a look follows every batch of events.
+(every 25 where the exposures until rollback are measured); in service a look follows every batch of events, and
+:func:`live` measures how soon.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from arauto.core.campaign import CampaignPlan, Copy, Origin
+from arauto.core.events import DecideQuery
+from arauto.core.ids import uuid7
+from arauto.core.settings import Settings
+from arauto.creative import compose_message, read_brief
 from arauto.experiments import (
     Guardrail,
     Measured,
@@ -29,6 +39,7 @@ from arauto.experiments import (
     share_of,
     state_after,
 )
+from arauto.loop import DecideAnswer, NewRelease, Runtime, read_release, start_release
 from bench.experiments_common import finish, upper
 from bench.machine import write_result
 
@@ -197,6 +208,69 @@ def crashes(runs: int = 300) -> dict[str, Any]:
     return {"runs": runs, "states_that_differ_from_the_log": differing}
 
 
+async def live(runs: int = 20) -> dict[str, Any]:
+    """A real store and runtime: from the acknowledgement of the batch whose evidence crosses until nobody is served
+    the change any more. Batches of 40 visitors; 10 % against 30 % click."""
+    seconds, exposures = [], []
+    brief = read_brief({"product": "watch"})
+    with tempfile.TemporaryDirectory(prefix="arauto-") as folder:
+        runtime = await Runtime.open(Settings(home=Path(folder)))
+        try:
+            site = await runtime.store.catalogue.ensure_site("shop", [])
+            for run in range(runs):
+                made = await runtime.store.catalogue.create_campaign(
+                    site.id, f"c{run}", "c", brief, compose_message(brief), CampaignPlan(allocation="uniform"), "bench"
+                )
+                old = Copy(title="old", description="d", image_suggestion="i")
+                await runtime.store.catalogue.add_kit(made.id, [(old, Origin(engine="given"))], {}, "bench")
+                await runtime.store.catalogue.set_campaign_state(made.id, "live", "bench")
+                plan = NewRelease(
+                    copies=(Copy(title="new", description="d", image_suggestion="i"),),
+                    steps=(0.25, 1.0),
+                    guardrails=(Guardrail(name="ctr"),),
+                )
+                release = await start_release(runtime.store, made.id, plan, actor="bench")
+                await runtime.reload(made.id)
+                rng = np.random.default_rng(run)
+                while True:
+                    await runtime.ingest(_batch(runtime, site.key, f"c{run}", rng))
+                    began = time.perf_counter()
+                    shown = await read_release(runtime.store, release.id)
+                    if shown.status == "running" and shown.readings[0].harm < math.log(1.0 / shown.plan.alpha):
+                        continue
+                    while _served(runtime, site.key, f"c{run}"):  # noqa: ASYNC110
+                        await asyncio.sleep(0.002)
+                    seconds.append(time.perf_counter() - began)
+                    exposures.append(shown.exposures)
+                    break
+        finally:
+            await runtime.close()
+    return {
+        "runs": runs,
+        "median_seconds_to_action": float(np.median(seconds)),
+        "greatest_seconds_to_action": float(np.max(seconds)),
+        "median_exposures": float(np.median(exposures)),
+    }
+
+
+def _ask(runtime: Runtime, key: str, slug: str) -> DecideAnswer:
+    return msgspec.json.decode(runtime.decide(DecideQuery(key=key, campaign=slug)), type=DecideAnswer)
+
+
+def _served(runtime: Runtime, key: str, slug: str) -> bool:
+    return any(_ask(runtime, key, slug).copy.title == "new" for _ in range(50))
+
+
+def _batch(runtime: Runtime, key: str, slug: str, rng: np.random.Generator) -> bytes:
+    events = []
+    for _ in range(40):
+        answer = _ask(runtime, key, slug)
+        kinds = ["impression"] + ["click"] * int(rng.random() < (0.1 if answer.copy.title == "new" else 0.3))
+        now = runtime.clock.now_ms()
+        events += [{"type": kind, "id": str(uuid7(now)), "at": now, "receipt": answer.receipt} for kind in kinds]
+    return msgspec.json.encode({"key": key, "events": events})
+
+
 def main() -> dict[str, Any]:
     started = time.process_time()
     visitors = 600_000
@@ -206,6 +280,7 @@ def main() -> dict[str, Any]:
         "conversion −30 %": [exposures_until_rollback("conversion", base, 200, 4) for base in (0.10, 0.05)],
         "p75 load time +20 %": exposures_until_rollback("load", 0.25, 100, 4),
         "crashes (pure part)": crashes(),
+        "live": asyncio.run(live()),
     }
     rails = figures["conversion −30 %"][0]["median_exposures"], figures["p75 load time +20 %"]["median_exposures"]
     passed = (
@@ -214,6 +289,7 @@ def main() -> dict[str, Any]:
         and figures["harmless"]["rolled_back"] <= 0.05
         and max(rails) <= 1000
         and figures["crashes (pure part)"]["states_that_differ_from_the_log"] == 0
+        and figures["live"]["greatest_seconds_to_action"] < 1.0
     )
     return finish(figures, started, passed=bool(passed))
 

@@ -12,10 +12,12 @@ import arauto
 from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
+from arauto.cli.experiment import experiment
 from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.kit import kit
 from arauto.cli.edge import edge
 from arauto.cli.models import models, write
+from arauto.cli.release import release
 from arauto.cli.serve import down, up, worker
 from arauto.cli.visitor import login, visitor
 from arauto.core.errors import ArautoError
@@ -47,8 +49,10 @@ for _command in (
     down,
     kit,
     edge,
+    experiment,
     login,
     models,
+    release,
     replay,
     report,
     restore,

@@ -10,8 +10,10 @@ from msgspec import Meta
 from arauto.core.brief import Brief, Currency, Message, Slug
 
 Goal = Literal["click", "purchase", "rating"]
+Allocation = Literal["thompson", "uniform", "fixed", "top_two", "revenue", "contextual"]
+"""Who is shown what: see :class:`CampaignPlan`."""
 CampaignState = Literal["draft", "live", "paused", "ended"]
-VariantState = Literal["live", "retired"]
+VariantState = Literal["live", "retired", "staged"]
 
 DAY_MS = 86_400_000
 
@@ -34,7 +36,10 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """One arm of a campaign. ``id`` is unique over the whole store; ``name`` within the campaign."""
+    """One arm of a campaign. ``id`` is unique over the whole store; ``name`` within the campaign.
+
+    A ``staged`` one is shown by a release only.
+    """
 
     id: int
     campaign_id: int
@@ -56,15 +61,20 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The marketer's choices for a campaign.
 
-    ``floor`` is the least propensity of each arm. ``refresh_ms`` is how stale the posteriors may grow; 0 means that
-    they are renewed before a batch of events is acknowledged. ``seed`` makes the draws repeatable; None takes a
-    random one.
+    ``allocation``: ``thompson`` and ``uniform`` say themselves; ``fixed`` deals by ``shares`` (of variants, by name);
+    ``top_two`` looks for the best arm, for a test to be decided soon; ``revenue`` is Thompson sampling on what an
+    impression earns; ``contextual`` is linear Thompson sampling on the kind of device.
+
+    ``floor`` is the least propensity of each arm that learns. ``refresh_ms`` is how stale the posteriors may grow; 0
+    means that they are renewed before a batch of events is acknowledged. ``seed`` makes the draws repeatable; None
+    takes a random one.
     """
 
     goal: Goal = "click"
     attribution_ms: Annotated[int, Meta(ge=60_000, le=90 * DAY_MS)] = 7 * DAY_MS
     floor: Annotated[float, Meta(ge=0.0001, le=0.2)] = 0.01
-    allocation: Literal["thompson", "uniform"] = "thompson"
+    allocation: Allocation = "thompson"
+    shares: Annotated[dict[str, Annotated[float, Meta(gt=0, le=1)]], Meta(max_length=200)] = {}
     refresh_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 200
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     currency: Currency = "BRL"

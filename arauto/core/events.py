@@ -15,6 +15,9 @@ EventType = Literal["impression", "view", "click", "cart", "purchase", "rating",
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 VitalName = Literal["LCP", "INP", "CLS", "FCP", "TTFB", "load"]
 
+MARKS: tuple[str, ...] = ("complaint", "error", "violation")
+"""Names of custom events that a decision tells once, and that guardrails of a release count."""
+
 SEGMENTS: tuple[str, ...] = ("unknown", "desktop", "mobile", "tablet")
 """The segments known without any profile: the kind of device. A receipt carries the place in this tuple."""
 
@@ -107,6 +110,7 @@ class EventRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     propensity: float | None = None
     policy_version: int | None = None
     segment: str = "unknown"
+    stage: int = 0
     visitor_id: UUID | None = None
     tomb: str | None = None
     """Keyed hash of ``visitor_id``, hexadecimal: how an erased visitor is recognised without being kept."""

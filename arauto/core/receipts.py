@@ -1,6 +1,6 @@
 """Receipts: what a decision was, signed, so that nothing need be stored until the visitor really saw something.
 
-A receipt is 47 bytes of facts and 16 of keyed BLAKE2b (RFC 7693, section 2.9: a MAC by itself), in base64url: 84
+A receipt is 50 bytes of facts and 16 of keyed BLAKE2b (RFC 7693, section 2.9: a MAC by itself), in base64url: 88
 characters. The page carries it from decide to its events; only the holder of the secret can make one.
 """
 
@@ -18,16 +18,19 @@ import msgspec
 from arauto.core.errors import ReceiptError
 from arauto.core.events import SEGMENTS
 
-_VERSION = 1
-_FACTS = struct.Struct(">B16sIIdIH8s")
+_VERSION = 2
+_FACTS = struct.Struct(">B16sIIdIBI8s")
 _MAC_BYTES = 16
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_LENGTH = 84  # base64 of 63 bytes
+_LENGTH = 88  # base64 of 66 bytes
 ANONYMOUS = b"\0" * 8
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The facts of one decision. ``visitor_tag`` is :func:`visitor_tag` of its visitor, or :data:`ANONYMOUS`."""
+    """The facts of one decision. ``visitor_tag`` is :func:`visitor_tag` of its visitor, or :data:`ANONYMOUS`.
+
+    ``stage`` tells under which step and on which side of a release it was made (docs/decisions/0006); 0: none.
+    """
 
     decision_id: UUID
     campaign_id: int
@@ -36,6 +39,7 @@ class Receipt(msgspec.Struct, frozen=True):
     policy_version: int
     segment: int
     visitor_tag: bytes = ANONYMOUS
+    stage: int = 0
 
     @property
     def decided_ms(self) -> int:
@@ -57,7 +61,7 @@ class ReceiptBook:
         return "ReceiptBook(***)"
 
     def sign(self, receipt: Receipt) -> str:
-        """The receipt as the page carries it: 84 characters of base64url."""
+        """The receipt as the page carries it: 88 characters of base64url."""
         return self.sign_facts(
             receipt.decision_id.bytes,
             receipt.campaign_id,
@@ -66,13 +70,22 @@ class ReceiptBook:
             receipt.policy_version,
             receipt.segment,
             receipt.visitor_tag,
+            receipt.stage,
         ).decode("ascii")
 
     def sign_facts(
-        self, decision: bytes, campaign: int, variant: int, propensity: float, version: int, segment: int, tag: bytes
+        self,
+        decision: bytes,
+        campaign: int,
+        variant: int,
+        propensity: float,
+        version: int,
+        segment: int,
+        tag: bytes,
+        stage: int = 0,
     ) -> bytes:
         """:meth:`sign` for the hot path, with no object in between."""
-        facts = _FACTS.pack(_VERSION, decision, campaign, variant, propensity, version, segment, tag)
+        facts = _FACTS.pack(_VERSION, decision, campaign, variant, propensity, version, segment, stage, tag)
         return b2a_base64(facts + self._mac(facts), newline=False).translate(_URL_SAFE)
 
     def read(self, token: str) -> Receipt:
@@ -93,10 +106,10 @@ class ReceiptBook:
             raise _not_ours("is not base64url")
         if not hmac.compare_digest(self._mac(facts), mac):
             raise _not_ours("was not signed by this installation, or was altered")
-        version, decision, campaign, variant, propensity, policy, segment, tag = _FACTS.unpack(facts)
+        version, decision, campaign, variant, propensity, policy, segment, stage, tag = _FACTS.unpack(facts)
         if version != _VERSION or segment >= len(SEGMENTS):
             raise _not_ours("is of another version")
-        return Receipt(UUID(bytes=decision), campaign, variant, propensity, policy, segment, tag)
+        return Receipt(UUID(bytes=decision), campaign, variant, propensity, policy, segment, tag, stage)
 
     def _mac(self, facts: bytes) -> bytes:
         mac = self._keyed.copy()

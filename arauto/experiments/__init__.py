@@ -8,7 +8,11 @@ from arauto.experiments.allocation import (
     beta_posterior,
     chance_to_win,
     draw_arms,
+    fixed_propensities,
+    revenue_propensities,
+    segment_propensities,
     thompson_propensities,
+    top_two_propensities,
     uniform_propensities,
 )
 from arauto.experiments.analysis import Analysis, Health, Result, analyse, log_of, sentence
@@ -55,7 +59,7 @@ from arauto.experiments.intervals import (
 )
 from arauto.experiments.mixture import Prior, p_value
 from arauto.experiments.multiple import discoveries, expected_loss, visitors_left, visitors_needed
-from arauto.experiments.offpolicy import Log, OffPolicyEstimate, Overlap, evaluate_policy, overlap_of
+from arauto.experiments.offpolicy import Log, OffPolicyEstimate, Overlap, abstention, evaluate_policy, overlap_of
 from arauto.experiments.rollout import (
     Move,
     ReleasePlan,
@@ -63,6 +67,7 @@ from arauto.experiments.rollout import (
     apply_move,
     check_plan,
     explain_move,
+    first_move,
     manual_move,
     next_move,
     read_guardrails,
@@ -109,6 +114,7 @@ __all__ = [
     "Trust",
     "UpliftCurve",
     "UpliftModel",
+    "abstention",
     "analyse",
     "apply_move",
     "arm_of",
@@ -128,7 +134,9 @@ __all__ = [
     "expected_loss",
     "explain_move",
     "find_bots",
+    "first_move",
     "fit_uplift",
+    "fixed_propensities",
     "floored",
     "held_out",
     "lift_estimate",
@@ -157,6 +165,8 @@ __all__ = [
     "read_guardrails",
     "regression_adjusted",
     "revenue_chances",
+    "revenue_propensities",
+    "segment_propensities",
     "sentence",
     "share_mismatch",
     "share_of",
@@ -164,6 +174,7 @@ __all__ = [
     "state_after",
     "thompson_propensities",
     "top_two",
+    "top_two_propensities",
     "uniform_propensities",
     "uplift_curve",
     "visitors_left",

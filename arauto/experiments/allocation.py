@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arauto.core.errors import InputError
+from arauto.experiments.bandits import Posterior, best_probabilities, revenue_chances, top_two
 
 Floats = NDArray[np.float64]
 
@@ -55,9 +56,7 @@ def thompson_propensities(
         K float64 ≥ f whose exactly rounded sum (``math.fsum``) is 1.
     """
     alpha, beta = beta_posterior(successes, trials)
-    arms = alpha.size
-    least = _check_floor(floor, arms)
-    return _exact(least + (1.0 - arms * least) * _wins(alpha, beta, draws, rng), least)
+    return _floored(_wins(alpha, beta, draws, rng), floor)
 
 
 def uniform_propensities(arms: int) -> Floats:
@@ -65,6 +64,62 @@ def uniform_propensities(arms: int) -> Floats:
     if arms < 1:
         raise InputError(f"is {arms}", field="arms", mend="give at least one arm")
     return _exact(np.full(arms, 1.0 / arms), 0.0)
+
+
+def fixed_propensities(shares: ArrayLike) -> Floats:
+    """Shares above 0, scaled to sum to 1 exactly."""
+    p = np.asarray(shares, dtype=np.float64)
+    if p.ndim != 1 or not p.size or not np.all(p > 0.0) or not np.all(np.isfinite(p)):
+        raise InputError("are not shares", field="shares", mend="give each arm a share above 0")
+    return _exact(p / math.fsum(p), 0.0)
+
+
+def top_two_propensities(successes: ArrayLike, trials: ArrayLike, *, floor: float) -> Floats:
+    """Like :func:`thompson_propensities` by top-two Thompson sampling (Russo 2020): the best arm is found sooner."""
+    return _floored(top_two(best_probabilities(Posterior(*beta_posterior(successes, trials)))), floor)
+
+
+def revenue_propensities(
+    orders: ArrayLike,
+    trials: ArrayLike,
+    value: ArrayLike,
+    value_sq: ArrayLike,
+    *,
+    floor: float,
+    rng: np.random.Generator,
+) -> Floats:
+    """Like :func:`thompson_propensities`, for what a trial earns (:func:`~arauto.experiments.revenue_chances`)."""
+    return _floored(revenue_chances(orders, trials, value, value_sq, rng), floor)
+
+
+def segment_propensities(
+    successes: ArrayLike, trials: ArrayLike, *, floor: float, draws: int = DRAWS, rng: np.random.Generator
+) -> Floats:
+    """Linear Thompson sampling over the segments of the traffic, from counts (K arms, C segments).
+
+    Each arm's rate is a level plus a difference for each segment (Agrawal & Goyal 2013 with the features 1 and the
+    segment's indicator), so that a segment with little data leans on the others. The prior is centred on the common
+    rate m with the standard deviation m for a level and m/3 for a difference; the noise is the outcomes', m(1 − m).
+
+    Returns:
+        (C, K): in each segment, propensities as of :func:`thompson_propensities`.
+    """
+    s, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    if s.ndim != 2 or s.shape != n.shape or not s.size or np.any(s < 0) or np.any(s > n):
+        raise InputError("do not fit", field="successes", mend="give counts by arm and segment, 0 ≤ s ≤ n")
+    arms, segments = s.shape
+    mean = (float(s.sum()) + 1.0) / (float(n.sum()) + 2.0)
+    noise = mean * (1.0 - mean)
+    features = np.hstack([np.ones((segments, 1)), np.eye(segments)])
+    prior = noise / mean**2 * np.diag([1.0, *[9.0] * segments])
+    scores = np.empty((draws, arms, segments))
+    for arm in range(arms):
+        information = prior + (features * n[arm][:, None]).T @ features
+        centre = np.linalg.solve(information, features.T @ (s[arm] - mean * n[arm]))
+        spread = np.linalg.cholesky(noise * np.linalg.inv(information))
+        scores[:, arm] = (centre + rng.standard_normal((draws, segments + 1)) @ spread.T) @ features.T
+    winners = scores.argmax(axis=1)
+    return np.stack([_floored(np.bincount(winners[:, c], minlength=arms) / draws, floor) for c in range(segments)])
 
 
 def draw_arms(propensities: ArrayLike, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -81,6 +136,11 @@ def chance_to_win(successes: ArrayLike, trials: ArrayLike, rng: np.random.Genera
     """
     alpha, beta = beta_posterior(successes, trials)
     return _wins(alpha, beta, draws, rng)
+
+
+def _floored(chances: Floats, floor: float) -> Floats:
+    least = _check_floor(floor, chances.size)
+    return _exact(least + (1.0 - chances.size * least) * chances, least)
 
 
 def _check_floor(floor: float, arms: int) -> float:

@@ -20,6 +20,7 @@ from arauto.experiments.adjust import regression_adjusted
 from arauto.experiments.bandits import Posterior, best_probabilities
 from arauto.experiments.comparison import compare, lift_score, pair_terms
 from arauto.experiments.health import find_bots, multiple_exposure, ratio_mismatch_at_end
+from arauto.experiments.intervals import ratio_mismatch
 from arauto.experiments.mixture import Prior
 from arauto.experiments.multiple import discoveries, expected_loss, visitors_left
 from arauto.experiments.offpolicy import Log
@@ -50,9 +51,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """``sample_ratio_p`` is for one look at the end; ``bots`` the share of rows of visitors too busy to be people."""
+    """``sample_ratio_p`` is for one look at the end, ``sample_ratio_p_always`` for as many as one likes, and so less
+    sharp; ``bots`` is the share of rows of visitors too busy to be people."""
 
     sample_ratio_p: float
+    sample_ratio_p_always: float
     sample_ratio_problem: bool
     multiple_share: float
     multiple_problem: bool
@@ -243,10 +246,12 @@ def _pair(
 
 
 def _health(counts: Mapping[str, int], shares: Mapping[str, float], multiple: tuple[int, int], bots: float) -> Health:
-    p = ratio_mismatch_at_end(list(counts.values()), [shares[name] for name in counts])
+    dealt, meant = list(counts.values()), [shares[name] for name in counts]
+    p = ratio_mismatch_at_end(dealt, meant)
     share, problem = multiple_exposure(*multiple)
     return Health(
         sample_ratio_p=p,
+        sample_ratio_p_always=ratio_mismatch(dealt, [part / math.fsum(meant) for part in meant]),
         sample_ratio_problem=p < UNHEALTHY,
         multiple_share=share,
         multiple_problem=problem,

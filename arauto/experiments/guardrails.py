@@ -20,6 +20,9 @@ from arauto.experiments.sequences import UNBOUNDED, compare_quantiles, quantile_
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
+LARGE = 0.05
+"""The least share of visitors of a segment that a parity guardrail wants to be proved safe."""
+
 CERTAIN = 1000.0
 """Stands for infinite evidence, which JSON cannot write."""
 
@@ -119,7 +122,11 @@ def _read_mean(rail: Guardrail, sums: Floats, tolerance: float, bounds: bool) ->
 
 
 def _read_parity(rail: Guardrail, segments: Mapping[str, Floats], tolerance: float, bounds: bool) -> Reading:
-    """Harm to some segment: the mean of the segments' e-values is an e-value. Safety of all: the least of theirs."""
+    """Harm to some segment: the mean of the segments' e-values is an e-value. Safety: the least of the larger ones'.
+
+    Which segments there are must be fixed beforehand (one without visitors yet has the e-value 1); those with less than
+    a twentieth of the visitors need not be proved safe, or a handful of tablets would hold every release up.
+    """
     if not segments:
         return Reading(name=rail.name, harm=0.0, safety=CERTAIN, tolerance=tolerance)
     weighed = {name: _weigh(rail, sums, tolerance) for name, sums in segments.items()}
@@ -127,7 +134,9 @@ def _read_parity(rail: Guardrail, segments: Mapping[str, Floats], tolerance: flo
     worst = max(weighed, key=lambda name: weighed[name][0])
     shown = _read_mean(rail, segments[worst], tolerance, bounds)
     together = float(harms.max() + np.log(np.mean(np.exp(harms - harms.max()))))
-    safety = min(safety for _, safety in weighed.values())
+    visitors = {name: float(sums[:, 0].sum()) for name, sums in segments.items()}
+    large = [name for name in weighed if visitors[name] >= LARGE * sum(visitors.values())]
+    safety = min(weighed[name][1] for name in large)
     return msgspec.structs.replace(shown, harm=together, safety=safety, segment=worst)
 
 

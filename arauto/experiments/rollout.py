@@ -21,7 +21,7 @@ from arauto.core.i18n import number, percent, say
 from arauto.experiments.guardrails import Guardrail, Measured, Reading, read_guardrail
 
 Status = Literal["running", "held", "rolled_back", "done"]
-Action = Literal["stay", "advance", "finish", "hold", "resume", "rollback"]
+Action = Literal["start", "stay", "advance", "finish", "hold", "resume", "rollback"]
 Cause = Literal["cleared", "breached", "few", "unsure", "held", "over", "asked"]
 
 
@@ -78,6 +78,11 @@ def check_plan(plan: ReleasePlan) -> ReleasePlan:
     if len(set(names)) < len(names):
         raise InputError("has a name twice", field="guardrails", mend="give each guardrail a name of its own")
     return plan
+
+
+def first_move(plan: ReleasePlan, actor: str) -> Move:
+    """The line with which a log begins: the change gets the first step's share."""
+    return Move(action="start", cause="asked", version=0, from_share=0.0, to_share=plan.steps[0], actor=actor)
 
 
 def share_of(plan: ReleasePlan, state: ReleaseState) -> float:

@@ -19,6 +19,20 @@ from arauto.loop.datasets import (
 )
 from arauto.loop.decide import Decider, Policy, make_policy
 from arauto.loop.doctor import Symptom, examine
+from arauto.loop.evidence import standard_guardrail
+from arauto.loop.experiment import Experiment, read_experiment
+from arauto.loop.release import (
+    NewRelease,
+    Release,
+    ReleaseAction,
+    ReleaseMove,
+    latest_release,
+    list_releases,
+    look,
+    read_release,
+    start_release,
+    steer_release,
+)
 from arauto.loop.remote import NoAnswerError, Remote
 from arauto.loop.replay import ReplayResult, describe_replay, replay_log
 from arauto.loop.report import Estimate, Report, VariantNumbers, Vital, build_report
@@ -34,10 +48,15 @@ __all__ = [
     "Decider",
     "Estimate",
     "EventsAnswer",
+    "Experiment",
     "NewCampaign",
+    "NewRelease",
     "NoAnswerError",
     "OpenBanditLog",
     "Policy",
+    "Release",
+    "ReleaseAction",
+    "ReleaseMove",
     "Remote",
     "ReplayResult",
     "Report",
@@ -53,14 +72,22 @@ __all__ = [
     "create_campaign",
     "describe_replay",
     "examine",
+    "latest_release",
+    "list_releases",
     "load_open_bandit",
+    "look",
     "make_policy",
     "open_bandit_here",
     "open_bandit_path",
     "pull_open_bandit",
     "read_batch",
+    "read_experiment",
+    "read_release",
     "register_jobs",
     "replay_log",
+    "standard_guardrail",
+    "start_release",
+    "steer_release",
     "where",
     "with_key",
     "write_later",

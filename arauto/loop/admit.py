@@ -237,6 +237,7 @@ class _Window:
         row.propensity = receipt.propensity
         row.policy_version = receipt.policy_version
         row.segment = SEGMENTS[receipt.segment]
+        row.stage = receipt.stage
         return campaign, visitor
 
     def _check_loose(self, event: Event, visitor: UUID | None) -> None:

@@ -23,6 +23,8 @@ from arauto.core.settings import Secret, Settings, load_settings
 from arauto.creative import load_brief
 from arauto.loop.answers import DecideAnswer, EventsAnswer
 from arauto.loop.campaigns import NewCampaign, create_campaign
+from arauto.loop.experiment import Experiment, read_experiment
+from arauto.loop.release import NewRelease, Release, ReleaseAction, latest_release, start_release, steer_release
 from arauto.loop.report import Report, build_report
 from arauto.loop.runtime import Runtime
 
@@ -202,6 +204,38 @@ class Arauto:
         """Where a campaign stands: every number with its interval."""
         campaign_id = self.campaign(campaign).id
         return self._call(lambda: build_report(self._runtime.store, campaign_id, clock=self.clock))
+
+    def start_release(self, campaign: Campaign | str, new: NewRelease) -> Release:
+        """Release a change step by step, watched by guardrails; it moves wherever a server (or this) takes events."""
+        campaign_id = self.campaign(campaign).id
+
+        async def start() -> Release:
+            begun = await start_release(self._runtime.store, campaign_id, new, actor=_ACTOR)
+            await self._runtime.reload(campaign_id)
+            return begun
+
+        return self._call(start)
+
+    def release(self, campaign: Campaign | str) -> Release:
+        """The campaign's last release, with its evidence as of now."""
+        campaign_id = self.campaign(campaign).id
+        return self._call(lambda: latest_release(self._runtime.store, campaign_id))
+
+    def steer_release(self, campaign: Campaign | str, action: ReleaseAction) -> Release:
+        """Hold, resume or roll back the campaign's last release."""
+        last = self.release(campaign)
+
+        async def steer() -> Release:
+            steered = await steer_release(self._runtime.store, last.id, action, actor=_ACTOR)
+            await self._runtime.reload(last.campaign_id)
+            return steered
+
+        return self._call(steer)
+
+    def experiment(self, campaign: Campaign | str, *, control: str = "") -> Experiment:
+        """Which variant is better, with the checks that must hold first."""
+        campaign_id = self.campaign(campaign).id
+        return self._call(lambda: read_experiment(self._runtime.store, campaign_id, control))
 
     def export_visitor(self, visitor: UUID) -> dict[str, Any]:
         """All that is kept of a visitor, ready for JSON."""

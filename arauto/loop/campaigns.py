@@ -12,11 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from arauto.core.brief import Brief, Message, Name, Slug
-from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant
+from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant, VariantState
 from arauto.core.door import clean_text, from_data
 from arauto.core.errors import BriefError, ConflictError, NotFoundError
 from arauto.core.settings import Settings
 from arauto.creative import ModelStore, Writer, check_copy, choose_engine, compose_message, read_brief, write_slots
+from arauto.loop.decide import check_deal
 from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"
@@ -61,6 +62,7 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
 
     Raises:
         BriefError: the brief, or a given text, cannot be used.
+        InputError: the plan contradicts itself.
         NotFoundError: there is no such site.
         ConflictError: the slug is taken.
     """
@@ -68,7 +70,7 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
     brief = await asyncio.to_thread(read_brief, new.brief)
     message = await asyncio.to_thread(compose_message, brief)
     copies = None if new.copies is None else check_given(new.copies)
-    plan = new.plan or _plan(brief)
+    plan = check_deal(new.plan or _plan(brief))
     site = await _site(store, new.site)
     name = new.name or brief.product
     kit = await asyncio.to_thread(_first_kit, brief, message, copies, plan.seed or 0)
@@ -82,11 +84,13 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
     return Created(campaign=campaign, variants=await store.catalogue.variants(campaign.id), job=job)
 
 
-async def add_copies(store: Store, campaign: Campaign, copies: Sequence[Copy], *, actor: str) -> list[Variant]:
+async def add_copies(
+    store: Store, campaign: Campaign, copies: Sequence[Copy], *, actor: str, state: VariantState = "live"
+) -> list[Variant]:
     """Add texts that a person gives. They are shown as given; what the checks say of them is kept with them."""
     checked = check_given(copies)
     report = await asyncio.to_thread(_findings, checked, campaign.brief, campaign.message)
-    return await store.catalogue.add_kit(campaign.id, [(copy, GIVEN) for copy in checked], report, actor)
+    return await store.catalogue.add_kit(campaign.id, [(copy, GIVEN) for copy in checked], report, actor, state=state)
 
 
 def _first_kit(brief: Brief, message: Message, copies: Sequence[Copy] | None, seed: int) -> FirstKit | None:

@@ -7,21 +7,31 @@ one visitor is an id, a signature and three joined pieces of ready JSON.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 import numpy as np
 
-from arauto.core.campaign import Campaign, Goal, Site, Variant
+from arauto.core.campaign import Campaign, CampaignPlan, Goal, Site, Variant
 from arauto.core.clock import Clock
-from arauto.core.errors import AuthError, ForbiddenError, NotFoundError
+from arauto.core.door import from_data
+from arauto.core.errors import AuthError, ForbiddenError, InputError, NotFoundError
 from arauto.core.events import SEGMENTS, DecideQuery
 from arauto.core.receipts import ANONYMOUS, ReceiptBook
-from arauto.experiments import draw_arms, thompson_propensities, uniform_propensities
+from arauto.experiments import (
+    draw_arms,
+    fixed_propensities,
+    revenue_propensities,
+    segment_propensities,
+    thompson_propensities,
+    top_two_propensities,
+    uniform_propensities,
+)
 from arauto.loop.answers import DecideAnswer
 
 BLOCK = 1024
@@ -38,27 +48,61 @@ class Counts(Protocol):
     @property
     def variant_id(self) -> int: ...
     @property
+    def segment(self) -> str: ...
+    @property
     def impressions(self) -> int: ...
     @property
     def clicks(self) -> int: ...
     @property
     def purchases(self) -> int: ...
     @property
+    def value_cents(self) -> int: ...
+    @property
+    def value_sq(self) -> int: ...
+    @property
     def ratings(self) -> int: ...
     @property
     def rating_sum(self) -> int: ...
 
 
+class Ramp(msgspec.Struct, frozen=True, kw_only=True):
+    """A release on its way: ``share`` of the traffic gets the change, the rest stays with the control.
+
+    The change is the variants ``candidates`` (without any: those of the campaign), dealt out by the campaign's plan
+    with the fields of ``change`` replaced. ``stage`` goes into the receipts: as it is for the control, plus one for the
+    change.
+    """
+
+    stage: int
+    share: float
+    candidates: tuple[int, ...] = ()
+    change: Mapping[str, Any] = {}
+
+
+class Draw(NamedTuple):
+    """One way that a decision can go: a variant, the stage its receipt tells of, and the probability of just that."""
+
+    variant_id: int
+    stage: int
+    chance: float
+
+
+Mix = tuple[Draw, ...]
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign's traffic is shared. ``propensities`` is by variant id and sums to 1.
 
-    ``version`` is no serial number: it counts what was known when the policy was made. So processes that know the same
-    make the same policy under the same version, and a refresh that brings no news changes nothing.
+    ``mixes`` holds the draws in each segment of :data:`~arauto.core.events.SEGMENTS`, or one for all of them; with
+    several, ``propensities`` is their mean. ``version`` is no serial number: it counts what was known when the policy
+    was made. So processes that know the same make the same policy under the same version, and a refresh that brings no
+    news changes nothing.
     """
 
     campaign_id: int
     version: int
     propensities: dict[int, float]
+    mixes: tuple[Mix, ...]
 
 
 def reward_counts(goal: Goal, variants: Sequence[int], totals: Iterable[Counts]) -> tuple[list[float], list[int]]:
@@ -81,23 +125,143 @@ def reward_counts(goal: Goal, variants: Sequence[int], totals: Iterable[Counts])
     return successes, trials
 
 
-def make_policy(campaign: Campaign, variants: Sequence[Variant], totals: Iterable[Counts], seed: int) -> Policy | None:
+def make_policy(
+    campaign: Campaign, variants: Sequence[Variant], totals: Iterable[Counts], seed: int, ramp: Ramp | None = None
+) -> Policy | None:
     """The policy of a campaign, or None when it is not live or has no live variant. A pure function, for any thread."""
-    arms = sorted(variant.id for variant in variants if variant.state == "live")
-    if campaign.state != "live" or not arms:
+    candidates = frozenset(ramp.candidates) if ramp else frozenset()
+    arms = sorted(variant.id for variant in variants if variant.state == "live" and variant.id not in candidates)
+    changed = sorted(variant.id for variant in variants if variant.id in candidates and variant.state != "retired")
+    if campaign.state != "live" or not (arms or changed):
         return None
-    plan = campaign.plan
-    successes, trials = reward_counts(plan.goal, arms, totals)
-    version = 2 * len(variants) - len(arms)
+    rows = list(totals)
+    names = {variant.id: variant.name for variant in variants}
+    _, trials = counts = reward_counts(campaign.plan.goal, [*arms, *changed], rows)
+    version = 2 * len(variants) - len(arms) + (ramp.stage if ramp else 0)
+    if campaign.plan.allocation not in ("uniform", "fixed") or (ramp and "allocation" in ramp.change):
+        version += sum(trials) + round(4 * sum(counts[0]))
+    rng = np.random.default_rng([seed, version, 0])
+    control = _shares(campaign.plan, arms, names, rows, rng)
+    if ramp is None or not (changed or not candidates):
+        mixes = [[Draw(arm, 0, share) for arm, share in one.items()] for one in control]
+    else:
+        plan = changed_plan(campaign.plan, ramp.change)
+        change = _shares(plan, changed if candidates else arms, names, rows, rng)
+        mixes = _join(control, change, ramp)
+    if not mixes:
+        return None
+    return Policy(
+        campaign_id=campaign.id,
+        version=version % 2**32,
+        propensities=_marginal(mixes),
+        mixes=tuple(tuple(mix) for mix in mixes),
+    )
+
+
+def changed_plan(plan: CampaignPlan, change: Mapping[str, Any]) -> CampaignPlan:
+    """``plan`` with the fields of ``change`` replaced.
+
+    Raises:
+        InputError: it has no such field, or the value cannot be used.
+    """
+    return check_deal(from_data({**msgspec.to_builtins(plan), **change}, CampaignPlan)) if change else plan
+
+
+def check_deal(plan: CampaignPlan) -> CampaignPlan:
+    """The plan, if its traffic can be dealt out by it.
+
+    Raises:
+        InputError: it is to be split by shares, and there are none.
+    """
+    if plan.allocation == "fixed" and not plan.shares:
+        raise InputError("is missing", field="shares", mend='give shares by variant, such as {"a": 0.5, "b": 0.5}')
+    return plan
+
+
+def _shares(
+    plan: CampaignPlan,
+    arms: Sequence[int],
+    names: Mapping[int, str],
+    totals: Sequence[Counts],
+    rng: np.random.Generator,
+) -> list[dict[int, float]]:
+    """The propensity of each arm, in every segment or (a list of one) in all of them; empty when none can be shown."""
+    if plan.allocation == "fixed":
+        arms = [arm for arm in arms if names[arm] in plan.shares]
+    if not arms:
+        return []
+    if plan.allocation == "contextual":
+        cells = [reward_counts(plan.goal, arms, [row for row in totals if row.segment == name]) for name in SEGMENTS]
+        successes, trials = (np.array(side, dtype=np.float64).T for side in zip(*cells, strict=True))
+        found = segment_propensities(successes, trials, floor=plan.floor, rng=rng)
+        return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
     if plan.allocation == "uniform":
         shares = uniform_propensities(len(arms))
+    elif plan.allocation == "fixed":
+        shares = fixed_propensities([plan.shares[names[arm]] for arm in arms])
+    elif plan.allocation == "revenue":
+        orders, shown = reward_counts("purchase", arms, totals)
+        value, value_sq = (
+            [sum(getattr(row, name) for row in totals if row.variant_id == arm) for arm in arms]
+            for name in ("value_cents", "value_sq")
+        )
+        shares = revenue_propensities(orders, shown, value, value_sq, floor=plan.floor, rng=rng)
+    elif plan.allocation == "top_two":
+        shares = top_two_propensities(*reward_counts(plan.goal, arms, totals), floor=plan.floor)
     else:
-        version += sum(trials) + round(4 * sum(successes))
-        rng = np.random.default_rng([seed, version, 0])
-        shares = thompson_propensities(successes, trials, floor=plan.floor, rng=rng)
-    return Policy(
-        campaign_id=campaign.id, version=version % 2**32, propensities=dict(zip(arms, shares.tolist(), strict=True))
-    )
+        shares = thompson_propensities(*reward_counts(plan.goal, arms, totals), floor=plan.floor, rng=rng)
+    return [dict(zip(arms, shares.tolist(), strict=True))]
+
+
+def _join(control: list[dict[int, float]], change: list[dict[int, float]], ramp: Ramp) -> list[list[Draw]]:
+    """Both sides of a release in one mix a segment. A side without arms leaves all to the other, which proves nothing
+    and so carries no stage."""
+    if not control or not change:
+        return [[Draw(arm, 0, share) for arm, share in one.items()] for one in control or change]
+    mixes = []
+    for place in range(max(len(control), len(change))):
+        mix = [
+            Draw(arm, ramp.stage + side, weight * share)
+            for side, weight, shares in ((0, 1.0 - ramp.share, control), (1, ramp.share, change))
+            for arm, share in shares[place if len(shares) > 1 else 0].items()
+        ]
+        mixes.append(mix)
+    return mixes
+
+
+def _marginal(mixes: Sequence[Sequence[Draw]]) -> dict[int, float]:
+    """The probability of each variant, over draws and (evenly) over segments."""
+    parts: dict[int, list[float]] = {}
+    for mix in mixes:
+        for draw in mix:
+            parts.setdefault(draw.variant_id, []).append(draw.chance / len(mixes))
+    return {arm: math.fsum(chances) for arm, chances in sorted(parts.items())}
+
+
+class _Deck:
+    """The arms of a segment, and a block of them drawn beforehand."""
+
+    def __init__(self, mix: Mix, campaign: Campaign, known: Mapping[int, Variant], version: int) -> None:
+        marginal = _marginal([mix])
+        self.arms = [
+            (
+                draw.variant_id,
+                marginal[draw.variant_id],
+                draw.stage,
+                *_pieces(campaign, known[draw.variant_id], marginal[draw.variant_id], version),
+            )
+            for draw in mix
+        ]
+        self._chances = np.array([draw.chance for draw in mix])
+        self.block: list[int] = []
+        self.place = BLOCK
+
+    def shuffle(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def draw(self) -> None:
+        self.block = draw_arms(self._chances, BLOCK, self._rng).tolist()
+        self.place = 0
 
 
 class _Live:
@@ -109,26 +273,26 @@ class _Live:
         self.lane = lane
         self.served = 0
         self.origins: frozenset[str] = frozenset()
-        self.arms: list[tuple[int, float, bytes, bytes]] = []
+        self.decks: list[_Deck] = []
+        self._decks: list[_Deck] = []
         self.policy: Policy | None = None
         self.version = 0
 
     def take(self, policy: Policy, campaign: Campaign, variants: Sequence[Variant]) -> None:
         known = {variant.id: variant for variant in variants}
-        self.arms = [
-            (variant_id, share, *_pieces(campaign, known[variant_id], share, policy.version))
-            for variant_id, share in policy.propensities.items()
-        ]
+        decks = [_Deck(mix, campaign, known, policy.version) for mix in policy.mixes]
         if policy != self.policy:
             self.policy = policy
             self.version = policy.version
-            self.shares = np.array(list(policy.propensities.values()))
-            self.rng = np.random.default_rng([self.seed, policy.version, 1, self.lane])
-            self.draw()
-
-    def draw(self) -> None:
-        self.block: list[int] = draw_arms(self.shares, BLOCK, self.rng).tolist()
-        self.place = 0
+            for place, deck in enumerate(decks):
+                deck.shuffle(np.random.default_rng([self.seed, policy.version, 1 + place, self.lane]))
+        else:
+            # The texts may have changed; what was drawn stays drawn.
+            for old, deck in zip(self._decks, decks, strict=True):
+                deck.shuffle(old._rng)
+                deck.block, deck.place = old.block, old.place
+        self._decks = decks
+        self.decks = decks if len(decks) > 1 else decks * len(SEGMENTS)
 
 
 class Decider:
@@ -207,12 +371,14 @@ class Decider:
         tag = ANONYMOUS
         if visitor is not None and query.consent == "granted" and not gpc:
             tag = self._book.visitor_tag(visitor)
-        if live.place == BLOCK:
-            live.draw()
-        arm = live.block[live.place]
-        live.place += 1
+        segment = _SEGMENT[query.device]
+        deck = live.decks[segment]
+        if deck.place == BLOCK:
+            deck.draw()
+        arm = deck.block[deck.place]
+        deck.place += 1
         live.served += 1
-        variant_id, share, head, tail = live.arms[arm]
+        variant_id, share, stage, head, tail = deck.arms[arm]
         decision = self._decision_id()
         receipt = self._book.sign_facts(
             decision,
@@ -220,8 +386,9 @@ class Decider:
             variant_id,
             share,
             live.version,
-            _SEGMENT[query.device],
+            segment,
             tag,
+            stage,
         )
         text = decision.hex()
         uuid = f'{{"decision":"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}'

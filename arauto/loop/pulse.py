@@ -18,12 +18,13 @@ log = logging.getLogger(__name__)
 class Pulse:
     """The rhythm of one campaign. ``renew(own)`` makes the policy anew; ``own`` tells whether our own commit asked."""
 
-    def __init__(self, renew: Callable[[bool], Awaitable[None]]) -> None:
+    def __init__(self, renew: Callable[[bool], Awaitable[None]], *, breath: int = BREATH) -> None:
         self.every = 0.2
         """Seconds between two renewals."""
         self.renewed = 0.0
         """When the last renewal began, by the loop's clock."""
         self._renew = renew
+        self._breath = breath
         self._lock = asyncio.Lock()
         self._cost = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -40,7 +41,7 @@ class Pulse:
             self._asked = True
             return
         loop = asyncio.get_running_loop()
-        wait = self.renewed + max(self.every, BREATH * self._cost) - loop.time()
+        wait = self.renewed + max(self.every, self._breath * self._cost) - loop.time()
         self._timer = loop.call_later(max(0.0, wait), self._start)
 
     async def now(self, *, own: bool = False) -> None:

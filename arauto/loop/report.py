@@ -27,7 +27,8 @@ from arauto.experiments import (
     ratio_mismatch,
     uniform_propensities,
 )
-from arauto.loop.decide import make_policy, reward_counts
+from arauto.loop.decide import Ramp, make_policy, reward_counts
+from arauto.loop.release import ramp_of
 from arauto.store import ArmTotals, Counts, Store, VitalHistogram, Weights, reading_of
 
 LEVEL = 0.95
@@ -165,6 +166,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     totals: Sequence[ArmTotals]
     vitals: Sequence[VitalHistogram]
     weights: Sequence[Weights]
+    ramp: Ramp | None = None
 
 
 async def build_report(store: Store, campaign_id: int, *, clock: Clock | None = None) -> Report:
@@ -180,6 +182,7 @@ async def build_report(store: Store, campaign_id: int, *, clock: Clock | None = 
         totals=await store.rollups.totals(campaign_id),
         vitals=await store.rollups.vitals(campaign_id),
         weights=await store.rollups.weights(campaign_id),
+        ramp=ramp_of(await store.rollouts.latest(campaign_id)),
     )
     return await asyncio.to_thread(make_report, facts, (clock or SystemClock()).now_ms())
 
@@ -276,7 +279,7 @@ def _live(facts: Facts) -> list[Variant]:
 
 def _shares_now(facts: Facts) -> dict[int, float]:
     """What is being served: as last recorded, or as made from the same totals when the record lags behind."""
-    policy = make_policy(facts.campaign, facts.variants, facts.totals, facts.campaign.plan.seed or 0)
+    policy = make_policy(facts.campaign, facts.variants, facts.totals, facts.campaign.plan.seed or 0, facts.ramp)
     if policy is None:
         return {}
     if facts.weights and facts.weights[-1].version == policy.version:
@@ -309,12 +312,17 @@ def _sample_ratio(facts: Facts) -> float | None:
     arms = {variant.id for variant in facts.variants}
     if facts.campaign.plan.allocation != "uniform" or len(arms) < 2 or not facts.weights:
         return None
-    if any(weights.propensities.keys() != arms for weights in facts.weights):
+    if any(weights.propensities.keys() != arms or _uneven(weights) for weights in facts.weights):
         return None
     seen: Counter[int] = Counter()
     for row in facts.totals:
         seen[row.variant_id] += row.impressions
     return ratio_mismatch([seen[arm] for arm in sorted(arms)], uniform_propensities(len(arms)).tolist())
+
+
+def _uneven(weights: Weights) -> bool:
+    shares = weights.propensities.values()
+    return max(shares) - min(shares) > 1e-9
 
 
 def _standing(facts: Facts, mismatch: float | None) -> Standing:

@@ -19,8 +19,9 @@ from arauto.loop.answers import EventsAnswer
 from arauto.loop.decide import Decider, Policy, foreign_origin, make_policy, unknown_key
 from arauto.loop.ingest import Ingest, Outcome
 from arauto.loop.pulse import Pulse
+from arauto.loop.release import look, ramp_of
 from arauto.loop.trace import where
-from arauto.store import Notice, Store
+from arauto.store import Notice, Rollout, Store
 
 PATIENCE_S = 15.0
 """How long a request waits for a database that is away. The embedded one is back in less."""
@@ -28,6 +29,10 @@ SWEEP_S = 10.0
 """How often everything is looked through once more, should a notice have been missed."""
 LOOK_AGAIN_S = 0.25
 """The least time between two looks into the database for a key or campaign that is not in memory."""
+GUARD_S = 0.1
+"""The least time between two looks at the guardrails of a release."""
+GUARD_BREATH = 4
+"""A look that takes t is followed by four t without one: harm must not wait, and a release does not last for ever."""
 LOOK_S = 2.0
 """How long such a look may take."""
 RECORD_MS = 10_000
@@ -58,6 +63,8 @@ class Runtime:
         self._campaigns: dict[int, Campaign] = {}
         self._variants: dict[int, list[Variant]] = {}
         self._pulses: dict[int, Pulse] = {}
+        self._rollouts: dict[int, Rollout | None] = {}
+        self._guards: dict[int, Pulse] = {}
         self._recorded: dict[int, int] = {}
         self._echoes: set[int] = set()
         self._looked = 0.0
@@ -92,7 +99,7 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ingest.close()
-        for pulse in self._pulses.values():
+        for pulse in (*self._pulses.values(), *self._guards.values()):
             pulse.stop()
         await self.store.close()
 
@@ -182,10 +189,13 @@ class Runtime:
         if campaign.state != "live":
             self.decider.drop(campaign.id)
             return
+        # Variants first: a release that begins or ends in between then shows less than it may, never more.
         self._variants[campaign.id] = await self.store.catalogue.variants(campaign.id)
+        self._rollouts[campaign.id] = await self.store.rollouts.latest(campaign.id)
         pulse = self._pulse(campaign.id)
         pulse.every = campaign.plan.refresh_ms / 1000
         await pulse.now()
+        self._guard(campaign.id)
 
     def _pulse(self, campaign_id: int) -> Pulse:
         pulse = self._pulses.get(campaign_id)
@@ -198,7 +208,8 @@ class Runtime:
         campaign, variants = self._campaigns[campaign_id], self._variants[campaign_id]
         totals = await self.store.rollups.totals(campaign_id)
         seed = self.decider.seed_of(campaign)
-        policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed)
+        ramp = ramp_of(self._rollouts[campaign_id])
+        policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed, ramp)
         if self._campaigns[campaign_id].state != "live":
             return
         before = self.decider.policy(campaign_id)
@@ -209,6 +220,21 @@ class Runtime:
         if own:
             self._echoes.add(campaign_id)
             await self.store.notify("totals", campaign_id)
+
+    def _guard(self, campaign_id: int) -> None:
+        """Look at the guardrails of the campaign's release soon, if it has one on its way."""
+        if ramp_of(self._rollouts.get(campaign_id)) is None:
+            return
+        guard = self._guards.get(campaign_id)
+        if guard is None:
+            guard = self._guards[campaign_id] = Pulse(lambda _: self._look(campaign_id), breath=GUARD_BREATH)
+            guard.every = GUARD_S
+        guard.touch()
+
+    async def _look(self, campaign_id: int) -> None:
+        rollout = self._rollouts.get(campaign_id)
+        if rollout is not None and await look(self.store, rollout):
+            await self.reload(campaign_id)
 
     async def _record(self, policy: Policy) -> None:
         now = self.clock.now_ms()
@@ -225,6 +251,7 @@ class Runtime:
                 await self._pulse(campaign_id).now(own=True)
             else:
                 self._pulse(campaign_id).touch(own=True)
+            self._guard(campaign_id)
 
     async def _follow(self) -> None:
         while True:

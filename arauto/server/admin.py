@@ -6,13 +6,29 @@ import msgspec
 
 from arauto.core.campaign import Campaign, Site, Variant
 from arauto.core.errors import InputError
-from arauto.loop import CampaignDetail, NewCampaign, add_copies, create_campaign, write_later
+from arauto.loop import (
+    CampaignDetail,
+    Experiment,
+    NewCampaign,
+    NewRelease,
+    Release,
+    add_copies,
+    create_campaign,
+    list_releases,
+    read_experiment,
+    read_release,
+    start_release,
+    steer_release,
+    write_later,
+)
 from arauto.loop.report import Report, build_report
 from arauto.server.wire import (
     Answered,
     AuditQuery,
     Call,
+    ControlQuery,
     Desk,
+    NewReleaseMove,
     NewSite,
     NewState,
     NewVariants,
@@ -90,6 +106,38 @@ async def set_variant_state(desk: Desk, call: Call) -> Variant:
 async def get_report(desk: Desk, call: Call) -> Report:
     """What the campaign has shown so far."""
     return await build_report(desk.store, call.params["id"])
+
+
+async def get_experiment(desk: Desk, call: Call) -> Experiment:
+    """Which variant is better."""
+    query: ControlQuery = call.query
+    return await read_experiment(desk.store, call.params["id"], query.control)
+
+
+async def post_release(desk: Desk, call: Call) -> Release:
+    """Begin a release."""
+    body: NewRelease = call.body
+    begun = await start_release(desk.store, call.params["id"], body, actor=call.actor)
+    await desk.runtime.reload(begun.campaign_id)
+    return begun
+
+
+async def get_releases(desk: Desk, call: Call) -> list[Release]:
+    """A campaign's releases."""
+    return await list_releases(desk.store, call.params["id"])
+
+
+async def get_release(desk: Desk, call: Call) -> Release:
+    """One release."""
+    return await read_release(desk.store, call.params["id"])
+
+
+async def move_release(desk: Desk, call: Call) -> Release:
+    """Hold, resume or roll back."""
+    body: NewReleaseMove = call.body
+    steered = await steer_release(desk.store, call.params["id"], body.action, actor=call.actor)
+    await desk.runtime.reload(steered.campaign_id)
+    return steered
 
 
 async def get_job(desk: Desk, call: Call) -> JobStatus:

@@ -14,7 +14,7 @@ from arauto.core.brief import Name
 from arauto.core.campaign import CampaignState, Copy, VariantState
 from arauto.core.errors import ArautoError
 from arauto.core.settings import Settings
-from arauto.loop import Runtime
+from arauto.loop import ReleaseAction, Runtime
 from arauto.server.meters import Board, Meters
 
 Auth = Literal["open", "public", "admin"]
@@ -90,6 +90,12 @@ class NewState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     state: CampaignState
 
 
+class NewReleaseMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a person does to a release."""
+
+    action: ReleaseAction
+
+
 class NewVariantState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whether a variant takes part."""
 
@@ -115,6 +121,12 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
     before: JobId | UnsetType = UNSET
+
+
+class ControlQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """``control``: the name of the variant that the others are compared with; the first one when left out."""
+
+    control: Annotated[str, Meta(max_length=16)] = ""
 
 
 class KeyQuery(msgspec.Struct, frozen=True, kw_only=True):

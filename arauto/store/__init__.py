@@ -10,6 +10,7 @@ from arauto.store.records import (
     COUNTERS,
     Appended,
     AppendStatus,
+    ArmOutcomes,
     ArmTotals,
     AuditEntry,
     Consent,
@@ -22,19 +23,29 @@ from arauto.store.records import (
     NoticeKind,
     Recount,
     ReleaseRow,
+    Rollout,
+    RolloutMove,
     SeriesPoint,
+    Staged,
+    StageMark,
+    StageTotals,
+    StageVital,
     Step,
     VitalHistogram,
     Weights,
 )
+from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
 from arauto.store.store import Store
-from arauto.store.vitals import bucket_of, quantile_of, reading_of
+from arauto.store.vitals import BUCKET_RATIO, ZERO_BUCKET, bucket_of, quantile_of, reading_of
 
 __all__ = [
+    "BUCKET_RATIO",
     "COUNTERS",
+    "ZERO_BUCKET",
     "AppendStatus",
     "Appended",
+    "ArmOutcomes",
     "ArmTotals",
     "AuditEntry",
     "Catalogue",
@@ -53,8 +64,15 @@ __all__ = [
     "Privacy",
     "Recount",
     "ReleaseRow",
+    "Rollout",
+    "RolloutMove",
+    "Rollouts",
     "Rollups",
     "SeriesPoint",
+    "StageMark",
+    "StageTotals",
+    "StageVital",
+    "Staged",
     "Step",
     "Store",
     "VitalHistogram",

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from arauto.core.events import EventRow, EventType, PropValue, VitalName
+from arauto.core.events import MARKS, EventRow, EventType, PropValue, VitalName
 from arauto.store.vitals import bucket_of
 
 MAX_ORDERS = 20
@@ -25,6 +25,7 @@ JOINED = frozenset(("view", "click", "cart", "purchase", "rating"))
 
 _VITAL_BITS: dict[VitalName, int] = {"LCP": 8, "INP": 16, "CLS": 32, "FCP": 64, "TTFB": 128, "load": 256}
 _ONCE_BITS: dict[str, int] = {"impression": 1, "click": 2, "rating": 4}
+_MARK_BITS = {name: 512 << place for place, name in enumerate(MARKS)}
 _BY_REF: dict[str, str] = {"view": "v/", "cart": "c/", "purchase": "p/"}
 
 
@@ -38,6 +39,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     propensity: float | None
     policy_version: int | None
     segment: str
+    stage: int = 0
 
 
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
@@ -78,6 +80,7 @@ class Fold(msgspec.Struct, omit_defaults=True, gc=False):
     p: float | None
     pv: int | None
     seg: str
+    st: int = 0
     v: UUID | None = None
     seen: int = 0
     shown: int | None = None
@@ -153,6 +156,7 @@ def to_entry(n: int, row: EventRow) -> Entry:
             row.propensity,
             row.policy_version,
             row.segment,
+            row.stage,
         ),
     )
     return entry
@@ -166,6 +170,8 @@ def tie(entry: Entry, facts: Facts) -> None:
         line.bit = _VITAL_BITS[line.m]
     elif prefix := _BY_REF.get(line.t):
         line.key = prefix + line.ref
+    elif line.name is not None:
+        line.bit = _MARK_BITS.get(line.name, 0)
     else:
         line.bit = _ONCE_BITS.get(line.t, 0)
 
@@ -212,6 +218,7 @@ def _fold(folds: dict[UUID, Fold], facts: Facts) -> Fold:
             facts.propensity,
             facts.policy_version,
             facts.segment,
+            facts.stage,
         )
     return fold
 

@@ -160,14 +160,20 @@ class Catalogue:
         return await self.campaign(campaign_id)
 
     async def add_kit(
-        self, campaign_id: int, copies: Sequence[tuple[Copy, Origin]], report: Mapping[str, Any], actor: str
+        self,
+        campaign_id: int,
+        copies: Sequence[tuple[Copy, Origin]],
+        report: Mapping[str, Any],
+        actor: str,
+        *,
+        state: VariantState = "live",
     ) -> list[Variant]:
         """Add variants; a copy that the campaign has already is not added twice. Returns the new ones."""
         async with self._database.transaction() as connection:
             found = await connection.execute("SELECT FROM campaigns WHERE id = %s FOR UPDATE", [_key(campaign_id)])
             if await found.fetchone() is None:
                 raise _no_campaign(campaign_id)
-            return await self._add_kit(connection, campaign_id, copies, report, actor)
+            return await self._add_kit(connection, campaign_id, copies, report, actor, state)
 
     async def variants(self, campaign_id: int) -> list[Variant]:
         """A campaign's variants, in the order they were added."""
@@ -263,6 +269,7 @@ class Catalogue:
         copies: Sequence[tuple[Copy, Origin]],
         report: Mapping[str, Any],
         actor: str,
+        state: VariantState = "live",
     ) -> list[Variant]:
         now = self._clock.now_ms()
         kit = await _one(
@@ -276,9 +283,9 @@ class Catalogue:
             sha256 = hashlib.sha256(msgspec.json.encode(copy)).hexdigest()
             made = await connection.execute(
                 "INSERT INTO variants (campaign_id, kit_id, name, copy, copy_sha256, origin, state, created_ms)"
-                " VALUES (%s, %s, %s, %s, %s, %s, 'live', %s)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
                 " ON CONFLICT (campaign_id, copy_sha256) DO NOTHING RETURNING name",
-                [campaign_id, kit["id"], variant_name(place), _json(copy), sha256, _json(origin), now],
+                [campaign_id, kit["id"], variant_name(place), _json(copy), sha256, _json(origin), state, now],
             )
             if (row := await made.fetchone()) is not None:
                 place += 1

@@ -11,6 +11,7 @@ from psycopg.rows import DictRow
 
 from arauto.core.clock import Clock
 from arauto.core.errors import NotFoundError
+from arauto.core.events import MARKS
 from arauto.store.database import Connection, Database
 from arauto.store.notices import send
 from arauto.store.records import Consent
@@ -97,10 +98,12 @@ class Privacy:
 
     async def _remove(self, connection: Connection, visitor: UUID) -> dict[str, int]:
         cursor = await connection.execute(_ERASE, {"visitor": visitor, "shard": ERASER})
-        arms = {row["decision_id"]: (row["campaign_id"], row["variant_id"]) for row in await cursor.fetchall()}
+        arms = {
+            row["decision_id"]: (row["campaign_id"], row["variant_id"], row["stage"]) for row in await cursor.fetchall()
+        }
         cursor = await connection.execute(
             "DELETE FROM events WHERE visitor_id = %s OR decision_id = ANY(%s)"
-            " RETURNING decision_id, metric::text, reading",
+            " RETURNING decision_id, metric::text, reading, type::text, name",
             [visitor, list(arms)],
         )
         events = await cursor.fetchall()
@@ -109,15 +112,28 @@ class Privacy:
             for row in events
             if row["decision_id"] in arms and row["metric"] is not None
         )
-        for (campaign, variant, metric, bucket), count in sorted(readings.items()):
+        for (campaign, variant, stage, metric, bucket), count in sorted(readings.items()):
             await connection.execute(
-                "INSERT INTO rollup_vitals AS kept (campaign_id, variant_id, metric, bucket, shard, readings)"
-                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (campaign_id, variant_id, metric, bucket, shard)"
+                "INSERT INTO rollup_vitals AS kept (campaign_id, variant_id, metric, bucket, stage, shard, readings)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (campaign_id, variant_id, metric, bucket, stage, shard)"
                 " DO UPDATE SET readings = kept.readings + EXCLUDED.readings",
-                [campaign, variant, metric, bucket, ERASER, -count],
+                [campaign, variant, metric, bucket, stage, ERASER, -count],
+            )
+        marks = Counter(
+            (*arms[row["decision_id"]], row["name"])
+            for row in events
+            if row["decision_id"] in arms and row["type"] == "custom" and row["name"] in MARKS
+        )
+        for (campaign, variant, stage, name), count in sorted(marks.items()):
+            await connection.execute(
+                "INSERT INTO rollup_marks AS kept (campaign_id, variant_id, name, stage, shard, marks)"
+                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (campaign_id, variant_id, name, stage, shard)"
+                " DO UPDATE SET marks = kept.marks + EXCLUDED.marks",
+                [campaign, variant, name, stage, ERASER, -count],
             )
         cursor = await connection.execute("DELETE FROM consents WHERE visitor_id = %s", [visitor])
-        for campaign in sorted({campaign for campaign, _ in arms.values()}):
+        for campaign in sorted({campaign for campaign, _, _ in arms.values()}):
             await send(connection, "totals", campaign)
         return {"exposures": len(arms), "events": len(events), "consents": cursor.rowcount}
 

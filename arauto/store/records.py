@@ -90,6 +90,7 @@ class Recount(msgspec.Struct, frozen=True, kw_only=True):
     minutes: list[SeriesPoint]
     hours: list[SeriesPoint]
     vitals: list[VitalHistogram]
+    staged: Staged
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +134,80 @@ class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     actor: str
     created_ms: int
+
+
+class RolloutMove(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a release's log: ``status`` and ``share`` are those afterwards, ``detail`` is the move itself."""
+
+    id: int
+    version: int
+    at_ms: int
+    actor: str
+    action: str
+    status: str
+    share: float
+    detail: Mapping[str, Any]
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """A release: the variants that only the change shows, what it alters of the campaign's plan, and every move."""
+
+    id: int
+    campaign_id: int
+    candidates: tuple[int, ...]
+    change: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    actor: str
+    created_ms: int
+    moves: tuple[RolloutMove, ...]
+
+
+class StageTotals(Counts, frozen=True, kw_only=True):
+    """The counters of the decisions of a stage in a segment."""
+
+    stage: int
+    segment: str
+
+
+class StageVital(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings of a metric in a stage, by bucket."""
+
+    stage: int
+    metric: VitalName
+    buckets: dict[int, int]
+
+
+class StageMark(msgspec.Struct, frozen=True, kw_only=True):
+    """How many decisions of a stage told of a complaint, an error or a violation (``name``)."""
+
+    stage: int
+    name: str
+    marks: int
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """What was counted of decisions made while a release was on its way, in order of stage, then the other fields."""
+
+    totals: list[StageTotals] = []
+    vitals: list[StageVital] = []
+    marks: list[StageMark] = []
+
+
+class ArmOutcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant's decisions that were seen, in the first or the second half (``late``) of the campaign's time.
+
+    Σx and Σx² of the outcome, the same of x over the propensity, and the least and the greatest propensity.
+    """
+
+    variant_id: int
+    late: bool
+    n: int
+    total: float
+    squares: float
+    weighted: float
+    weighted_sq: float
+    least: float
+    most: float
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 from psycopg.rows import DictRow
 
-from arauto.core.events import VitalName
+from arauto.core.campaign import DAY_MS, Goal
+from arauto.core.events import MARKS, VitalName
 from arauto.store.database import Database
-from arauto.store.records import COUNTERS, ArmTotals, Recount, SeriesPoint, Step, VitalHistogram, Weights
+from arauto.store.records import (
+    COUNTERS,
+    ArmOutcomes,
+    ArmTotals,
+    Recount,
+    SeriesPoint,
+    Staged,
+    StageMark,
+    StageTotals,
+    StageVital,
+    Step,
+    VitalHistogram,
+    Weights,
+)
 from arauto.store.vitals import bucket_of
 
 STEPS: dict[Step, int] = {"minute": 60_000, "hour": 3_600_000}
@@ -33,6 +47,15 @@ _SERIES = (
     " WHERE campaign_id = %(id)s AND step = %(step)s AND bucket > %(since)s"
     " GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2) AS point"
 ).encode()
+_STAGES = (
+    f"SELECT stage, segment, {_SUMS} FROM rollups WHERE campaign_id = %s AND step = 0"  # noqa: S608
+    " AND bucket = 0 AND stage >= %s GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2"
+).encode()
+_OUTCOMES: Mapping[Goal, LiteralString] = {
+    "click": "(clicked_ms IS NOT NULL)::int",
+    "purchase": "(orders > 0)::int",
+    "rating": "score",
+}
 _SQL = resources.files("arauto.store").joinpath("sql")
 _RECOUNT = _SQL.joinpath("recount.sql").read_bytes()
 _WEIGHTS = _SQL.joinpath("weights.sql").read_bytes()
@@ -65,10 +88,55 @@ class Rollups:
         )
         return _histograms((row["variant_id"], row["metric"], row["bucket"], row["readings"]) for row in rows)
 
+    async def staged(self, campaign_id: int, since: int = 1) -> Staged:
+        """What was counted in the stages from ``since`` on."""
+        totals = await self._database.fetch(_STAGES, [campaign_id, since])
+        vitals = await self._database.fetch(
+            "SELECT stage, metric::text, bucket, sum(readings)::bigint AS readings FROM rollup_vitals"
+            " WHERE campaign_id = %s AND stage >= %s GROUP BY 1, 2, 3",
+            [campaign_id, since],
+        )
+        marks = await self._database.fetch(
+            "SELECT stage, name, sum(marks)::bigint AS marks FROM rollup_marks"
+            " WHERE campaign_id = %s AND stage >= %s GROUP BY 1, 2 HAVING sum(marks) <> 0 ORDER BY 1, 2",
+            [campaign_id, since],
+        )
+        return Staged(
+            totals=[StageTotals(**_exact(row)) for row in totals],
+            vitals=_stage_vitals((row["stage"], row["metric"], row["bucket"], row["readings"]) for row in vitals),
+            marks=[StageMark(**row) for row in marks],
+        )
+
+    async def outcomes(self, campaign_id: int, goal: Goal) -> list[ArmOutcomes]:
+        """Each variant's outcomes beside their propensities. Reads every exposure of the campaign: for a test's
+        verdict, not for a screen that renews itself."""
+        x = _OUTCOMES[goal]
+        rows = await self._database.fetch(
+            "WITH seen AS (SELECT variant_id, decided_ms, propensity AS p, " + x + " AS x FROM exposures"  # noqa: S608
+            " WHERE campaign_id = %(id)s AND shown_ms IS NOT NULL AND propensity > 0 AND " + x + " IS NOT NULL),"
+            " span AS (SELECT (min(decided_ms) + max(decided_ms)) / 2 AS middle FROM seen)"
+            " SELECT variant_id, decided_ms > middle AS late, count(*) AS n, sum(x)::float8 AS total,"
+            " sum(x * x)::float8 AS squares, sum(x / p) AS weighted, sum(x / p * x / p) AS weighted_sq,"
+            " min(p) AS least, max(p) AS most FROM seen CROSS JOIN span GROUP BY 1, 2 ORDER BY 1, 2",
+            {"id": campaign_id},
+        )
+        return [ArmOutcomes(**row) for row in rows]
+
+    async def busyness(self, campaign_id: int) -> dict[int, int]:
+        """How many visitors (with consent) had so many decisions in a day. Reads every exposure, too."""
+        rows = await self._database.fetch(
+            "SELECT decisions, count(*) AS visitors FROM (SELECT count(*) AS decisions FROM exposures"
+            " WHERE campaign_id = %s AND visitor_id IS NOT NULL GROUP BY visitor_id, decided_ms / %s) AS days"
+            " GROUP BY 1 ORDER BY 1",
+            [campaign_id, DAY_MS],
+        )
+        return {row["decisions"]: row["visitors"] for row in rows}
+
     async def recount(self, campaign_id: int) -> Recount:
         """The same from the raw events, slowly: for tests and the doctor. Differs from the rollups never."""
         rows = await self._database.fetch(_RECOUNT, [campaign_id])
         arms: dict[tuple[int, str], Counter[str]] = {}
+        stages: dict[tuple[int, str], Counter[str]] = {}
         minutes: dict[tuple[int, int], Counter[str]] = {}
         hours: dict[tuple[int, int], Counter[str]] = {}
         for row in rows:
@@ -78,12 +146,20 @@ class Rollups:
                 (arms, (variant, row["segment"])),
                 (minutes, (minute, variant)),
                 (hours, (minute - minute % STEPS["hour"], variant)),
+                (stages, (row["stage"], row["segment"])),
             ):
                 book.setdefault(key, Counter()).update(counts)
         readings = await self._database.fetch(
-            "SELECT x.variant_id, e.metric::text, e.reading, count(*) AS n FROM events e"
-            " JOIN exposures x USING (decision_id) WHERE x.campaign_id = %s AND e.type = 'web_vital' GROUP BY 1, 2, 3",
+            "SELECT x.variant_id, x.stage, e.metric::text, e.reading, count(*) AS n FROM events e"
+            " JOIN exposures x USING (decision_id) WHERE x.campaign_id = %s AND e.type = 'web_vital'"
+            " GROUP BY 1, 2, 3, 4",
             [campaign_id],
+        )
+        marks = await self._database.fetch(
+            "SELECT x.stage, e.name, count(*) AS marks FROM events e JOIN exposures x USING (decision_id)"
+            " WHERE x.campaign_id = %s AND e.type = 'custom' AND e.name = ANY (%s) AND x.stage <> 0"
+            " GROUP BY 1, 2 ORDER BY 1, 2",
+            [campaign_id, list(MARKS)],
         )
         return Recount(
             totals=[ArmTotals(variant_id=arm, segment=segment, **arms[arm, segment]) for arm, segment in sorted(arms)],
@@ -91,6 +167,19 @@ class Rollups:
             hours=[SeriesPoint(at_ms=at, variant_id=arm, **hours[at, arm]) for at, arm in sorted(hours)],
             vitals=_histograms(
                 (row["variant_id"], row["metric"], bucket_of(row["reading"]), row["n"]) for row in readings
+            ),
+            staged=Staged(
+                totals=[
+                    StageTotals(stage=stage, segment=segment, **stages[stage, segment])
+                    for stage, segment in sorted(stages)
+                    if stage
+                ],
+                vitals=_stage_vitals(
+                    (row["stage"], row["metric"], bucket_of(row["reading"]), row["n"])
+                    for row in readings
+                    if row["stage"]
+                ),
+                marks=[StageMark(**row) for row in marks],
             ),
         )
 
@@ -136,12 +225,23 @@ def _exact(row: DictRow) -> dict[str, Any]:
     return {**row, "value_sq": int(row["value_sq"])}
 
 
-def _histograms(cells: Iterable[tuple[int, VitalName, int, int]]) -> list[VitalHistogram]:
+def _books(cells: Iterable[tuple[int, VitalName, int, int]]) -> dict[tuple[int, VitalName], dict[int, int]]:
+    """Readings by the first two of each cell, then by bucket; all in order."""
     books: dict[tuple[int, VitalName], Counter[int]] = {}
-    for variant, metric, bucket, readings in cells:
+    for owner, metric, bucket, readings in cells:
         if readings:
-            books.setdefault((variant, metric), Counter())[bucket] += readings
+            books.setdefault((owner, metric), Counter())[bucket] += readings
+    return {key: dict(sorted(books[key].items())) for key in sorted(books)}
+
+
+def _histograms(cells: Iterable[tuple[int, VitalName, int, int]]) -> list[VitalHistogram]:
     return [
-        VitalHistogram(variant_id=variant, metric=metric, buckets=dict(sorted(book.items())))
-        for (variant, metric), book in sorted(books.items())
+        VitalHistogram(variant_id=variant, metric=metric, buckets=buckets)
+        for (variant, metric), buckets in _books(cells).items()
+    ]
+
+
+def _stage_vitals(cells: Iterable[tuple[int, VitalName, int, int]]) -> list[StageVital]:
+    return [
+        StageVital(stage=stage, metric=metric, buckets=buckets) for (stage, metric), buckets in _books(cells).items()
     ]

@@ -20,6 +20,7 @@ from arauto.store.notices import listen, notify
 from arauto.store.partitions import ensure_partitions
 from arauto.store.privacy import Privacy
 from arauto.store.records import Notice, NoticeKind
+from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
 
 PATIENCE = 60.0
@@ -39,6 +40,7 @@ class Store:
         self._access = Access(database, clock)
         self.events = EventLog(database)
         self.rollups = Rollups(database)
+        self.rollouts = Rollouts(database, clock)
         self.catalogue = Catalogue(database, clock)
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)

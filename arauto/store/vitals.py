@@ -16,8 +16,9 @@ LEAST = 1e-4
 """Readings up to here (a layout shift of a ten-thousandth, a tenth of a microsecond) are told apart no further."""
 ZERO_BUCKET = -1000
 
-_GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
-_LOG_GAMMA = math.log(_GAMMA)
+BUCKET_RATIO = (1 + ACCURACY) / (1 - ACCURACY)
+"""γ: each bucket holds readings up to so many times those of the one before."""
+_LOG_GAMMA = math.log(BUCKET_RATIO)
 
 
 def bucket_of(reading: float) -> int:
@@ -33,7 +34,7 @@ def bucket_of(reading: float) -> int:
 
 def reading_of(bucket: int) -> float:
     """The value that stands for a bucket: at most 2 % from any reading in it."""
-    return 0.0 if bucket <= ZERO_BUCKET else 2 * _GAMMA**bucket / (_GAMMA + 1)
+    return 0.0 if bucket <= ZERO_BUCKET else 2 * BUCKET_RATIO**bucket / (BUCKET_RATIO + 1)
 
 
 def quantile_of(buckets: Mapping[int, int], q: float) -> float | None:

@@ -21,18 +21,19 @@ receipts = st.builds(
     policy_version=st.integers(0, 2**32 - 1),
     segment=st.integers(0, len(SEGMENTS) - 1),
     visitor_tag=st.binary(min_size=8, max_size=8),
+    stage=st.integers(0, 2**32 - 1),
 )
 
 
 @given(receipts)
 def test_a_receipt_reads_back(receipt):
     token = BOOK.sign(receipt)
-    assert len(token) == 84
+    assert len(token) == 88
     assert BOOK.read(token) == receipt
     assert receipt.decided_ms == uuid7_ms(receipt.decision_id)
 
 
-@given(receipts, st.integers(0, 63 * 8 - 1))
+@given(receipts, st.integers(0, 66 * 8 - 1))
 def test_any_flipped_bit_is_refused(receipt, bit):
     raw = bytearray(urlsafe_b64decode(BOOK.sign(receipt)))
     raw[bit // 8] ^= 1 << bit % 8
@@ -40,7 +41,7 @@ def test_any_flipped_bit_is_refused(receipt, bit):
         BOOK.read(urlsafe_b64encode(raw).decode())
 
 
-@given(st.text(max_size=100) | st.text("ABCab01-_=+/ ", min_size=84, max_size=84))
+@given(st.text(max_size=100) | st.text("ABCab01-_=+/ ", min_size=88, max_size=88))
 def test_noise_is_refused(token):
     with pytest.raises(ReceiptError) as caught:
         BOOK.read(token)

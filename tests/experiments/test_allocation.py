@@ -12,7 +12,11 @@ from arauto.experiments import (
     beta_posterior,
     chance_to_win,
     draw_arms,
+    fixed_propensities,
+    revenue_propensities,
+    segment_propensities,
     thompson_propensities,
+    top_two_propensities,
     uniform_propensities,
 )
 
@@ -129,3 +133,36 @@ def test_numbers_are_checked():
         chance_to_win([1], [2], rng, draws=0)
     with pytest.raises(InputError, match="arms"):
         uniform_propensities(0)
+
+
+def test_other_ways_to_deal_are_exact_and_keep_the_floor():
+    rng = np.random.default_rng(3)
+    fixed = fixed_propensities([3, 1])
+    assert fixed.tolist() == [0.75, 0.25]
+    best = top_two_propensities([10, 40, 5], [100, 100, 100], floor=0.02)
+    plain = thompson_propensities([10, 40, 5], [100, 100, 100], floor=0.02, rng=rng)
+    assert 0.3 < best[1] < 0.7 < plain[1]
+    worth = revenue_propensities([20, 10], [500, 500], [200, 5000], [2500, 3e6], floor=0.05, rng=rng)
+    assert worth[1] > 0.6
+    for p, least in ((fixed, 0.0), (best, 0.02), (worth, 0.05)):
+        assert math.fsum(p) == 1.0
+        assert p.min() >= least
+    for bad in ([], [0.5, 0.0], [[1.0]]):
+        with pytest.raises(InputError):
+            fixed_propensities(bad)
+
+
+def test_segments_learn_apart_and_lean_on_each_other():
+    rng = np.random.default_rng(3)
+    wins, shown = np.array([[300, 100, 0], [100, 300, 0]]), np.full((2, 3), 1000)
+    shown[:, 2] = 0
+    found = segment_propensities(wins, shown, floor=0.01, rng=rng)
+    assert found.shape == (3, 2)
+    assert found[0, 0] > 0.95
+    assert found[1, 1] > 0.95
+    assert 0.2 < found[2, 0] < 0.8
+    lean = segment_propensities(np.array([[300, 0], [200, 0]]), np.array([[1000, 0], [1000, 0]]), floor=0.01, rng=rng)
+    assert lean[1, 0] > 0.6, "nothing is known of the second segment but what the first one tells"
+    assert all(math.fsum(row) == 1.0 for row in found)
+    with pytest.raises(InputError):
+        segment_propensities([[2]], [[1]], floor=0.01, rng=rng)

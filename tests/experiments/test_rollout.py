@@ -142,6 +142,11 @@ def test_parity_finds_the_segment_that_pays():
     assert found.harm > math.log(20)
     assert found.safety < 0.0
     assert read_guardrail(rail, Measured(segments={}), 0.1).safety == CERTAIN
+    # A handful of tablets holds nothing up, and yet counts as evidence of harm.
+    few = {"mobile": rates(0.5, [50_000, 50_000], [5000, 5400]), "tablet": rates(0.5, [20, 20], [9, 0])}
+    kept = read_guardrail(rail, Measured(segments=few), 0.1)
+    assert kept.safety > math.log(20)
+    assert kept.segment == "tablet"
 
 
 def test_a_slow_page_is_harm():

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from arauto.core.brief import Brief, Message
 from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant
 from arauto.core.clock import FakeClock
-from arauto.core.errors import AuthError, ForbiddenError, NotFoundError
+from arauto.core.errors import AuthError, ForbiddenError, InputError, NotFoundError
 from arauto.core.events import SEGMENTS, DecideQuery
 from arauto.core.ids import uuid7_ms
 from arauto.core.receipts import ANONYMOUS, ReceiptBook
 from arauto.loop.answers import DecideAnswer
-from arauto.loop.decide import BLOCK, Decider, make_policy, reward_counts
+from arauto.loop.decide import BLOCK, Decider, Ramp, make_policy, reward_counts
 from arauto.store import ArmTotals
 
 BOOK = ReceiptBook(b"a secret of the test, 32 bytes or more")
@@ -196,3 +196,93 @@ def test_ids_are_good_version_7_uuids():
         decision = UUID(bytes=made._decision_id())
         assert decision.version == 7
         assert decision.variant == "specified in RFC 4122"
+
+
+RAMP = Ramp(stage=40, share=0.1, candidates=(13,))
+
+
+def drawn(made, n=4000, **query):
+    """Receipts' (variant, stage) of ``n`` decisions, and the propensity each variant was told with."""
+    seen, told = Counter(), {}
+    for _ in range(n):
+        query_ = DecideQuery(key="key-3", campaign="watch", **query)
+        answer = msgspec.json.decode(made.decide(query_), type=DecideAnswer)
+        receipt = BOOK.read(answer.receipt)
+        seen[receipt.variant_id, receipt.stage] += 1
+        told.setdefault(receipt.variant_id, set()).add(receipt.propensity)
+    return seen, told
+
+
+def released(of, ramp, variants=VARIANTS, totals=TOTALS):
+    made = Decider(BOOK, FakeClock())
+    made.know([SITE])
+    made.put(SITE, of, variants, make_policy(of, variants, totals, 5, ramp))
+    return made
+
+
+def test_a_release_gets_its_share_and_each_decision_says_which_side():
+    seen, told = drawn(released(campaign(allocation="uniform"), RAMP))
+    assert seen.keys() == {(11, 40), (12, 40), (13, 41)}
+    assert 300 < seen[13, 41] < 500
+    assert told == {11: {0.45}, 12: {0.45}, 13: {0.1}}
+    staged = [*VARIANTS[:2], variant(13, state="staged")]
+    assert make_policy(campaign(), staged, TOTALS, 5).propensities.keys() == {11, 12}
+    assert make_policy(campaign(), staged, TOTALS, 5, RAMP).propensities[13] == pytest.approx(0.1)
+
+
+def test_a_side_without_arms_leaves_all_to_the_other_and_proves_nothing():
+    gone = [*VARIANTS[:2], variant(13, state="retired")]
+    seen, _ = drawn(released(campaign(), RAMP, gone), 200)
+    assert {stage for _, stage in seen} == {0}
+    alone = [variant(11, state="retired"), variant(12, state="retired"), variant(13, state="staged")]
+    seen, told = drawn(released(campaign(), RAMP, alone), 200)
+    assert (seen.keys(), told) == ({(13, 0)}, {13: {1.0}})
+
+
+def test_another_policy_is_a_side_too_and_its_propensities_add_up():
+    change = {"allocation": "fixed", "shares": {"v11": 0.9, "v13": 0.1}}
+    ramp = Ramp(stage=6, share=0.5, change=change)
+    seen, told = drawn(released(campaign(allocation="uniform"), ramp))
+    assert seen.keys() == {(11, 6), (12, 6), (13, 6), (11, 7), (13, 7)}
+    assert {arm: next(iter(p)) for arm, p in told.items()} == pytest.approx({11: 0.6166667, 12: 1 / 6, 13: 0.2166667})
+    assert seen[11, 7] / sum(n for (_, stage), n in seen.items() if stage == 7) == pytest.approx(0.9, abs=0.03)
+    with pytest.raises(InputError):
+        make_policy(campaign(), VARIANTS, TOTALS, 5, Ramp(stage=6, share=0.5, change={"allocation": "best"}))
+    with pytest.raises(InputError):
+        make_policy(campaign(), VARIANTS, TOTALS, 5, Ramp(stage=6, share=0.5, change={"allocation": "fixed"}))
+
+
+def test_every_way_to_deal_serves_what_it_logs():
+    fixed = campaign(allocation="fixed", shares={"v11": 0.2, "v13": 0.2})
+    _, told = drawn(decider(of=fixed), 1000)
+    assert told == {11: {0.5}, 13: {0.5}}
+    assert make_policy(campaign(allocation="fixed", shares={"x": 1.0}), VARIANTS, TOTALS, 5) is None
+    earned = [
+        ArmTotals(variant_id=11, segment="mobile", impressions=500, purchases=20, value_cents=200, value_sq=2000),
+        ArmTotals(variant_id=12, segment="mobile", impressions=500, purchases=20, value_cents=9000, value_sq=5_000_000),
+    ]
+    rich = make_policy(campaign(allocation="revenue"), VARIANTS[:2], earned, 5)
+    assert rich.propensities[12] > 0.8
+    for kind in ("top_two", "revenue", "thompson"):
+        policy = make_policy(campaign(allocation=kind, floor=0.02), VARIANTS, TOTALS, 5)
+        assert math.fsum(policy.propensities.values()) == 1.0
+        assert min(policy.propensities.values()) >= 0.02
+
+
+def test_a_context_has_its_own_shares():
+    told = [
+        ArmTotals(variant_id=arm, segment=segment, impressions=1000, clicks=clicks)
+        for arm, segment, clicks in ((11, "mobile", 200), (12, "mobile", 50), (11, "desktop", 50), (12, "desktop", 200))
+    ]
+    of = campaign(allocation="contextual")
+    made = decider(VARIANTS[:2], told, of=of)
+    assert len(made.policy(7).mixes) == len(SEGMENTS)
+    for device, best in (("mobile", 11), ("desktop", 12)):
+        seen, shares = drawn(made, 500, device=device)
+        assert seen[best, 0] > 400
+        assert len(shares[best]) == 1
+        assert min(shares[best]) > 0.9
+    # a renewal without news draws on where it stood
+    before = [deck.block for deck in made._by_id[7][1].decks]
+    made.put(SITE, of, VARIANTS[:2], make_policy(of, VARIANTS[:2], told, made.seed_of(of)))
+    assert [deck.block for deck in made._by_id[7][1].decks] == before

@@ -290,7 +290,10 @@ async def test_it_is_built_from_the_store():
         async def weights(self, campaign_id):
             return []
 
+        async def latest(self, campaign_id):
+            return None
+
     class FakeStore:
-        catalogue = rollups = Books()
+        catalogue = rollups = rollouts = Books()
 
     assert await build_report(FakeStore(), 5, clock=FakeClock(NOW)) == make_report(given, NOW)

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from arauto.core.brief import Brief, Message
 from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Variant
-from arauto.core.events import EventRow
+from arauto.core.events import MARKS, EventRow
 from arauto.core.ids import uuid7
-from arauto.store import COUNTERS, ArmTotals, SeriesPoint, Store, bucket_of
+from arauto.store import COUNTERS, ArmTotals, SeriesPoint, StageMark, StageTotals, Store, bucket_of
 
 NOW = 1_795_300_000_000  # 2026-11-21
 BRIEF = Brief(product="Pulse 2", prompt="um smartwatch")
@@ -43,10 +43,17 @@ class Decisions:
     variants: list[Variant]
     rng: random.Random = field(default_factory=lambda: random.Random(7))
 
-    def new(self, *, at_ms: int = NOW, variant: int = 0, segment: str = "mobile", visitor: UUID | None = None) -> Told:
-        return Told(
-            uuid7(at_ms), self.campaign.id, self.campaign.site_id, self.variants[variant].id, segment, visitor, at_ms
-        )
+    def new(
+        self,
+        *,
+        at_ms: int = NOW,
+        variant: int = 0,
+        segment: str = "mobile",
+        visitor: UUID | None = None,
+        stage: int = 0,
+    ) -> Told:
+        arm = self.variants[variant].id
+        return Told(uuid7(at_ms), self.campaign.id, self.campaign.site_id, arm, segment, visitor, at_ms, stage)
 
 
 @dataclass
@@ -60,6 +67,7 @@ class Told:
     segment: str
     visitor: UUID | None
     at_ms: int
+    stage: int = 0
 
     def row(self, kind: str, *, event_id: UUID | None = None, after_ms: int = 1000, **rest: Any) -> EventRow:
         at = self.at_ms + after_ms
@@ -75,6 +83,7 @@ class Told:
             propensity=0.25,
             policy_version=3,
             segment=self.segment,
+            stage=self.stage,
             visitor_id=self.visitor,
             tomb=tomb_of(self.visitor) if self.visitor else None,
             **rest,
@@ -111,6 +120,7 @@ class Seen:
     variant: int
     segment: str
     decided_ms: int
+    stage: int = 0
     visitor: UUID | None = None
     shown_ms: int | None = None
     words: set[tuple[str, str]] = field(default_factory=set)
@@ -120,7 +130,7 @@ class Seen:
 
     def add(self, row: EventRow, word: tuple[str, str]) -> None:
         self.visitor = self.visitor or row.visitor_id
-        if row.type != "custom":
+        if tells_once(row):
             self.words.add(word)
         if row.type == "impression":
             self.shown_ms = row.occurred_ms
@@ -174,8 +184,8 @@ class Model:
         if row.tomb in self.erased:
             return "erased"
         seen = self.seen.get(decision) if decision else None
-        word = (row.type, row.metric or row.ref)
-        if seen is not None and row.type != "custom" and word in seen.words:
+        word = (row.type, row.metric or row.name or row.ref)
+        if seen is not None and tells_once(row) and word in seen.words:
             seen.visitor = seen.visitor or row.visitor_id
             return "duplicate"
         if row.event_id in self.events:
@@ -184,7 +194,7 @@ class Model:
         if decision is None:
             return "stored"
         if seen is None:
-            seen = Seen(row.campaign_id or 0, row.variant_id or 0, row.segment, decision.int >> 80)
+            seen = Seen(row.campaign_id or 0, row.variant_id or 0, row.segment, decision.int >> 80, row.stage)
             self.seen[decision] = seen
         seen.add(row, word)
         return "stored"
@@ -222,6 +232,18 @@ class Model:
         book = self._book(campaign, lambda seen: (seen.variant, seen.segment))
         return [ArmTotals(variant_id=arm, segment=segment, **book[arm, segment]) for arm, segment in sorted(book)]
 
+    def stages(self, campaign: int) -> list[StageTotals]:
+        book = self._book(campaign, lambda seen: (seen.stage, seen.segment))
+        return [StageTotals(stage=key[0], segment=key[1], **book[key]) for key in sorted(book) if key[0]]
+
+    def marks(self, campaign: int) -> list[StageMark]:
+        book: dict[tuple[int, str], int] = {}
+        for seen in self.seen.values():
+            for kind, name in seen.words:
+                if kind == "custom" and seen.stage and seen.campaign == campaign:
+                    book[seen.stage, name] = book.get((seen.stage, name), 0) + 1
+        return [StageMark(stage=stage, name=name, marks=book[stage, name]) for stage, name in sorted(book)]
+
     def series(self, campaign: int, width: int) -> list[SeriesPoint]:
         book = self._book(campaign, lambda seen: (seen.decided_ms - seen.decided_ms % width, seen.variant))
         return [SeriesPoint(at_ms=at, variant_id=arm, **book[at, arm]) for at, arm in sorted(book)]
@@ -236,6 +258,11 @@ class Model:
         return book
 
 
+def tells_once(row: EventRow) -> bool:
+    """Whether a decision tells of such an event once."""
+    return row.type != "custom" or row.name in MARKS
+
+
 JOINS = {"view", "click", "cart", "purchase", "rating"}
 
 
@@ -245,6 +272,10 @@ async def check(store: Store, model: Model, campaign: int) -> None:
     assert await store.rollups.totals(campaign) == model.totals(campaign) == recount.totals
     assert await store.rollups.series(campaign, step="minute") == model.series(campaign, 60_000) == recount.minutes
     assert await store.rollups.series(campaign, step="hour") == model.series(campaign, 3_600_000) == recount.hours
+    staged = await store.rollups.staged(campaign)
+    assert staged == recount.staged
+    assert staged.totals == model.stages(campaign)
+    assert staged.marks == model.marks(campaign)
     vitals = await store.rollups.vitals(campaign)
     assert vitals == recount.vitals
     assert {(v.variant_id, v.metric): v.buckets for v in vitals} == model.vitals(campaign)

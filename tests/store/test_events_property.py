@@ -30,6 +30,7 @@ told = st.fixed_dictionaries(
         "metric": st.sampled_from(["LCP", "CLS"]),
         "reading": st.sampled_from([0.0, 0.05, 2500.0, 2501.0]),
         "named": st.booleans(),
+        "name": st.sampled_from(["x", "complaint", "error"]),
         "after": st.integers(0, 3) | st.just(WINDOW + 2),
     }
 )
@@ -62,6 +63,7 @@ async def test_the_log_agrees_with_the_model(store: Store, batches: list[Any]) -
             variant=n % 2,
             segment=("mobile", "desktop")[n // 3],
             visitor=[visitors[0], visitors[1], None][n % 3],
+            stage=(0, 10, 11)[n % 3],
         )
         for n in range(5)
     ]
@@ -87,7 +89,7 @@ def _row(
         "web_vital": {"metric": draw.get("metric"), "reading": draw.get("reading")},
         "view": {"ref": draw["ref"]},
         "cart": {"ref": draw["ref"]},
-        "custom": {"name": "x"},
+        "custom": {"name": draw.get("name", "complaint")},
     }.get(kind, {})
     if "visitor" in draw:
         return loose(

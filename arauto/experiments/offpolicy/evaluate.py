@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from arauto.core.brief import Language
+from arauto.core.i18n import number, percent, say
 from arauto.experiments.intervals import LEVEL, Interval
 from arauto.experiments.offpolicy.estimators import Terms, dm, dr, dros, ips, mrdr, sndr, snips, switch
 from arauto.experiments.offpolicy.log import Log, Overlap, overlap_of
@@ -83,18 +85,23 @@ def evaluate_policy(log: Log, rng: np.random.Generator, *, level: float = LEVEL)
     )
 
 
-def abstention(support: Overlap) -> str:
-    """Why the log cannot tell; empty when it can."""
+def abstention(support: Overlap, language: Language = "en") -> str:
+    """Why the log cannot tell, in words; empty when it can."""
     if support.effective < LEAST_EFFECTIVE:
-        return f"effective sample size {support.effective:.0f} is below {LEAST_EFFECTIVE:.0f}"
+        return say(
+            "ope.few",
+            language,
+            effective=number(support.effective, language, 1),
+            least=number(LEAST_EFFECTIVE, language),
+        )
     if support.unsupported > MOST_UNSUPPORTED:
-        return f"{support.unsupported:.0%} of the new policy's choices were never shown"
+        return say("ope.unsupported", language, share=percent(support.unsupported, language, 0))
     if support.top_share > MOST_CARRIED:
-        return f"one visitor carries {support.top_share:.0%} of all weight"
+        return say("ope.carried", language, share=percent(support.top_share, language, 0))
     if support.rewarded < 10:
-        return f"only {support.rewarded} decisions were rewarded"
+        return say("ope.unrewarded", language, rewarded=support.rewarded)
     if abs(support.mean_weight - 1.0) > max(4.0 * support.mean_weight_error, 0.01):
-        return f"the weights' mean is {support.mean_weight:.3g}, not 1: the propensities or the policy are wrong"
+        return say("ope.weights", language, mean=number(support.mean_weight, language, 3))
     return ""
 
 

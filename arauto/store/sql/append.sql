@@ -7,14 +7,14 @@
 WITH merged AS (
     INSERT INTO exposures AS kept (
         decision_id, visitor_id, decided_ms, shown_ms, viewed_ms, clicked_ms, carted_ms, purchased_ms, value_cents,
-        propensity, campaign_id, variant_id, policy_version, orders, score, seen, segment, refs, amounts
+        propensity, campaign_id, variant_id, policy_version, stage, orders, score, seen, segment, refs, amounts
     )
     SELECT
         d, v, dms, shown, viewed, clicked, carted, purchased, coalesce(value, 0),
-        p, c, a, pv, coalesce(orders, 0), score, coalesce(seen, 0), seg, refs, amounts
+        p, c, a, pv, coalesce(st, 0), coalesce(orders, 0), score, coalesce(seen, 0), seg, refs, amounts
     FROM json_to_recordset($1::json) AS fold (
         d uuid, v uuid, dms bigint, shown bigint, viewed bigint, clicked bigint, carted bigint, purchased bigint,
-        value bigint, p double precision, c integer, a integer, pv bigint, orders smallint, score smallint,
+        value bigint, p double precision, c integer, a integer, pv bigint, st integer, orders smallint, score smallint,
         seen smallint, seg text, refs text[], amounts bigint[]
     )
     ON CONFLICT (decision_id) DO UPDATE SET
@@ -39,15 +39,15 @@ WITH merged AS (
         OR NOT EXCLUDED.refs <@ coalesce(kept.refs, '{}')
         OR (kept.visitor_id IS NULL AND EXCLUDED.visitor_id IS NOT NULL)
     RETURNING
-        new.decision_id AS d, new.campaign_id, new.variant_id, new.segment, new.decided_ms, new.refs, new.shown_ms,
-        new.viewed_ms, new.clicked_ms, new.carted_ms, new.orders, new.value_cents, new.score,
+        new.decision_id AS d, new.campaign_id, new.variant_id, new.segment, new.stage, new.decided_ms, new.refs,
+        new.shown_ms, new.viewed_ms, new.clicked_ms, new.carted_ms, new.orders, new.value_cents, new.score,
         old.refs AS old_refs, coalesce(old.seen, 0) AS old_seen, old.shown_ms IS NOT NULL AS was,
         old.viewed_ms AS old_viewed_ms, old.clicked_ms AS old_clicked_ms, old.carted_ms AS old_carted_ms,
         old.orders AS old_orders, old.value_cents AS old_value_cents, old.score AS old_score
 ),
 judged AS MATERIALIZED (
     SELECT
-        event.*, merged.campaign_id, merged.variant_id,
+        event.*, merged.campaign_id, merged.variant_id, merged.stage,
         CASE
             WHEN event.bit <> 0 THEN coalesce(merged.old_seen & event.bit = 0, false)
             WHEN event.key IS NOT NULL THEN
@@ -71,7 +71,7 @@ stored AS (
 ),
 changes AS (
     SELECT
-        campaign_id, variant_id, segment, decided_ms - decided_ms % 60000 AS minute,
+        campaign_id, variant_id, segment, stage, decided_ms - decided_ms % 60000 AS minute,
         count(*) FILTER (WHERE NOT was) AS impressions,
         count(viewed_ms) - count(old_viewed_ms) FILTER (WHERE was) AS views,
         count(clicked_ms) - count(old_clicked_ms) FILTER (WHERE was) AS clicks,
@@ -88,22 +88,22 @@ changes AS (
         coalesce(sum(score * score), 0) - coalesce(sum(old_score * old_score) FILTER (WHERE was), 0) AS rating_sq
     FROM merged
     WHERE shown_ms IS NOT NULL
-    GROUP BY 1, 2, 3, 4
+    GROUP BY 1, 2, 3, 4, 5
 ),
 counted AS (
     INSERT INTO rollups AS kept (
-        campaign_id, step, bucket, variant_id, segment, shard, impressions, views, clicks, carts, purchases, orders,
-        value_cents, value_sq, ratings, rating_sum, rating_sq
+        campaign_id, step, bucket, variant_id, segment, stage, shard, impressions, views, clicks, carts, purchases,
+        orders, value_cents, value_sq, ratings, rating_sum, rating_sq
     )
     SELECT
         campaign_id, step, CASE step WHEN 0 THEN 0 ELSE minute - minute % step END AS bucket, variant_id, segment,
-        $3::smallint, sum(impressions), sum(views), sum(clicks), sum(carts), sum(purchases), sum(orders),
+        stage, $3::smallint, sum(impressions), sum(views), sum(clicks), sum(carts), sum(purchases), sum(orders),
         sum(value_cents), sum(value_sq), sum(ratings), sum(rating_sum), sum(rating_sq)
     FROM changes CROSS JOIN (VALUES (0), (60000), (3600000)) AS steps (step)
     WHERE impressions <> 0 OR views <> 0 OR clicks <> 0 OR carts <> 0 OR orders <> 0 OR ratings <> 0
-    GROUP BY 1, 2, 3, 4, 5
-    ORDER BY 1, 2, 3, 4, 5
-    ON CONFLICT (campaign_id, step, bucket, variant_id, segment, shard) DO UPDATE SET
+    GROUP BY 1, 2, 3, 4, 5, 6
+    ORDER BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT (campaign_id, step, bucket, variant_id, segment, stage, shard) DO UPDATE SET
         impressions = kept.impressions + EXCLUDED.impressions,
         views = kept.views + EXCLUDED.views,
         clicks = kept.clicks + EXCLUDED.clicks,
@@ -117,14 +117,24 @@ counted AS (
         rating_sq = kept.rating_sq + EXCLUDED.rating_sq
 ),
 measured AS (
-    INSERT INTO rollup_vitals AS kept (campaign_id, variant_id, metric, bucket, shard, readings)
-    SELECT campaign_id, variant_id, m, b, $3::smallint, count(*)
+    INSERT INTO rollup_vitals AS kept (campaign_id, variant_id, metric, bucket, stage, shard, readings)
+    SELECT campaign_id, variant_id, m, b, stage, $3::smallint, count(*)
     FROM judged
     WHERE fresh AND b IS NOT NULL AND d IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5
+    ORDER BY 1, 2, 3, 4, 5
+    ON CONFLICT (campaign_id, variant_id, metric, bucket, stage, shard) DO UPDATE SET
+        readings = kept.readings + EXCLUDED.readings
+),
+marked AS (
+    INSERT INTO rollup_marks AS kept (campaign_id, variant_id, name, stage, shard, marks)
+    SELECT campaign_id, variant_id, name, stage, $3::smallint, count(*)
+    FROM judged
+    WHERE fresh AND t = 'custom' AND bit <> 0 AND d IS NOT NULL
     GROUP BY 1, 2, 3, 4
     ORDER BY 1, 2, 3, 4
-    ON CONFLICT (campaign_id, variant_id, metric, bucket, shard) DO UPDATE SET
-        readings = kept.readings + EXCLUDED.readings
+    ON CONFLICT (campaign_id, variant_id, name, stage, shard) DO UPDATE SET
+        marks = kept.marks + EXCLUDED.marks
 )
 SELECT
     array_agg(n) FILTER (WHERE NOT fresh) AS missed,

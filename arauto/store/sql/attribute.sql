@@ -1,7 +1,7 @@
 -- For outcomes told without a decision: the visitor's last exposure on that site within its campaign's window.
 SELECT
     row.n, last.decision_id, last.decided_ms, last.campaign_id, last.variant_id, last.propensity,
-    last.policy_version, last.segment
+    last.policy_version, last.segment, last.stage
 FROM json_to_recordset($1::json) AS row (n integer, v uuid, s integer, c integer, o bigint)
 CROSS JOIN LATERAL (
     SELECT exposures.*

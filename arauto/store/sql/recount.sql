@@ -14,7 +14,7 @@ WITH told AS (
     GROUP BY decision_id
 )
 SELECT
-    x.variant_id, x.segment,
+    x.variant_id, x.segment, x.stage,
     (extract(epoch FROM date_trunc('minute', uuid_extract_timestamp(told.decision_id))) * 1000)::bigint AS minute,
     count(*) AS impressions,
     count(*) FILTER (WHERE viewed) AS views,
@@ -30,4 +30,4 @@ SELECT
 FROM told
 JOIN exposures AS x USING (decision_id)
 WHERE shown
-GROUP BY 1, 2, 3
+GROUP BY 1, 2, 3, 4
