@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from rich.table import Table as Grid
 
+import arauto
 from arauto.cli.common import as_json, console, print_json, settings_of
 from arauto.cli.data import bar
 from arauto.core.errors import ModelFileError
@@ -135,12 +136,13 @@ def reward_evaluate(data: Path, model: Path, *, json_: bool) -> None:
 @click.option("--algorithm", default="ppo", show_default=True, type=click.Choice(["ppo", "rloo", "grpo"]))
 @click.option("--kl", default=0.02, show_default=True, help="Reward lost per nat of KL, at first; not zero.")
 @click.option("--out", default=".arauto/gpo/candidate", show_default=True, type=_file, help="Folder of the candidate.")
+@click.option("--register", is_flag=True, help="Put the candidate into the database's registry of models.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same data, same seed: same texts.")
 @as_json
 def optimise_(
     data: Path, holdout: Path | None, reward_: Path, gold: Path | None, base: str, layers: int | None, epochs: int,
-    iterations: int, batch: int, algorithm: Literal["ppo", "rloo", "grpo"], kl: float, out: Path, seed: int,
-    *, json_: bool,
+    iterations: int, batch: int, algorithm: Literal["ppo", "rloo", "grpo"], kl: float, out: Path, seed: int, *,
+    register: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Optimise a generator on the reward model. Interrupted, the same command goes on where it stopped."""
     plan = check_plan(PPOPlan(algorithm=algorithm, iterations=iterations, batch=batch, kl_start=kl))
@@ -160,6 +162,12 @@ def optimise_(
             progress=_to(tell),
         )  # fmt: skip
     write_contexts(out, contexts_of(table))
+    if register:
+        last = candidate.readings[candidate.best_iteration]
+        metrics = {"reward": last.reward, "kl": last.kl, "rollouts": candidate.rollouts, "simulated": True}
+        window = {"data_sha256": candidate.data_sha256, "reward_sha256": candidate.reward_sha256}
+        with arauto.open(settings_of()) as app:
+            app.register_model(f"gpo-{algorithm}", candidate.sha256, window, metrics)
     if json_:
         print_json(candidate)
         return
