@@ -39,7 +39,9 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[local]'
 	@touch $@
 
+# torch is asked for by itself first: with its version given, pip takes the CPU build where the index offers one.
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
 	$(PIP) -e '.[dev]'
 	@touch $@
 

@@ -21,6 +21,7 @@ NAMES = (
     "experiments_release",
     "experiments_uplift",
 )
+NAMES = ("http", "events", "store", "fuzz", "replay", "crash", "gpo_hacking", "gpo_reward", "gpo_turn")
 
 
 def run(name: str) -> bool:

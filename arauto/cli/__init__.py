@@ -13,6 +13,7 @@ from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
 from arauto.cli.experiment import experiment
+from arauto.cli.gpo import gpo
 from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.kit import kit
 from arauto.cli.edge import edge
@@ -50,6 +51,7 @@ for _command in (
     kit,
     edge,
     experiment,
+    gpo,
     login,
     models,
     release,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from arauto.loop.experiment import Experiment, read_experiment
 from arauto.loop.release import NewRelease, Release, ReleaseAction, latest_release, start_release, steer_release
 from arauto.loop.report import Report, build_report
 from arauto.loop.runtime import Runtime
+from arauto.store import ModelRow
 
 T = TypeVar("T")
 _ACTOR = "program"
@@ -160,6 +161,14 @@ class Arauto:
     def allow(self, site: str, origins: Sequence[str]) -> Site:
         """Make a site, or allow further origins (``https://shop.example``) to one."""
         return self._call(lambda: self._runtime.store.catalogue.ensure_site(site, list(origins)))
+
+    def register_model(
+        self, name: str, sha256: str, data_window: Mapping[str, Any], metrics: Mapping[str, Any]
+    ) -> ModelRow:
+        """Put a trained model into the registry; the same file again is the same model."""
+        return self._call(
+            lambda: self._runtime.store.catalogue.add_model(name, sha256, data_window=data_window, metrics=metrics)
+        )
 
     def decide(
         self,

@@ -1,0 +1,75 @@
+"""GPO, generative pre-trained optimisation: a generator learns from real feedback, through a reward model and PPO."""
+
+from arauto.gpo.encoders import Encoder, SentenceEncoder, Tfidf
+from arauto.gpo.finetune import FineTune
+from arauto.gpo.gate import Gate, GateReport, evaluate_reward, require_passed
+from arauto.gpo.lm import Generator
+from arauto.gpo.monitors import Monitor, Reading, StopRule, Verdict
+from arauto.gpo.objective import Objective, Rules
+from arauto.gpo.ppo import PPO, Policy, PPOPlan, Rewards, Rollout, check_plan
+from arauto.gpo.progress import Progress
+from arauto.gpo.reward import RewardModel, Scores, train_reward
+from arauto.gpo.table import Table, read_table, table_of
+from arauto.gpo.turn import (
+    Candidate,
+    Comparison,
+    compare,
+    contexts_of,
+    load_policy,
+    make_base,
+    optimise,
+    read_candidate,
+    read_contexts,
+    scores_as_gold,
+    write_contexts,
+    write_texts,
+)
+from arauto.gpo.weights import known_weights, weights_folder
+from arauto.gpo.writer import CUT, LanguagePolicy
+
+__all__ = [
+    "CUT",
+    "PPO",
+    "Candidate",
+    "Comparison",
+    "Encoder",
+    "FineTune",
+    "Gate",
+    "GateReport",
+    "Generator",
+    "LanguagePolicy",
+    "Monitor",
+    "Objective",
+    "PPOPlan",
+    "Policy",
+    "Progress",
+    "Reading",
+    "RewardModel",
+    "Rewards",
+    "Rollout",
+    "Rules",
+    "Scores",
+    "SentenceEncoder",
+    "StopRule",
+    "Table",
+    "Tfidf",
+    "Verdict",
+    "check_plan",
+    "compare",
+    "contexts_of",
+    "evaluate_reward",
+    "known_weights",
+    "load_policy",
+    "make_base",
+    "optimise",
+    "read_candidate",
+    "read_contexts",
+    "read_table",
+    "require_passed",
+    "scores_as_gold",
+    "table_of",
+    "train_reward",
+    "weights_folder",
+    "write_contexts",
+    "write_texts",
+]
