@@ -134,7 +134,8 @@ def read_back(kits: dict[str, Kit], root: Path) -> dict[str, Any]:
                 seen += 1
                 got = _ocr(reader, root / name / asset.path)
                 words = [word for word in asset.detail["headline"].split() if word.isascii()]
-                whole = all(_plain(word) in got for word in words if len(_plain(word)) > 1)
+                letters = got.replace("0", "o")
+                whole = all(_plain(word).replace("0", "o") in letters for word in words if len(_plain(word)) > 1)
                 if not whole or re.sub(r"\D", "", kit.message.price) not in re.sub(r"\D", "", got):
                     missed.append(f"{name} {asset.id}")
     return {
@@ -244,9 +245,10 @@ def _ocr(reader: Any, path: Path) -> str:
     with Image.open(path) as opened:
         scale = max(1.0, min(4.0, 1600 / opened.width))
         size = (int(opened.width * scale), int(opened.height * scale))
-        grey = opened.convert("L").resize(size, Image.Resampling.LANCZOS)
+        colour = opened.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    grey, red = colour.convert("L"), colour.getchannel("R")  # grey loses dark letters on orange
     text = ""
-    for picture in (grey, ImageOps.invert(grey)):
+    for picture in (grey, ImageOps.invert(grey), red):
         reader.SetImage(picture)
         text += reader.GetUTF8Text()
     return _plain(text)
