@@ -6,8 +6,6 @@ from typing import Any
 
 from bench.machine import write_result
 
-NAMES = ("http", "events", "store", "engines", "kit", "fuzz", "replay", "crash")
-NAMES = ("http", "events", "store", "fuzz", "replay", "crash", "edge")
 NAMES = (
     "http",
     "events",
@@ -15,13 +13,18 @@ NAMES = (
     "fuzz",
     "replay",
     "crash",
+    "engines",
+    "kit",
+    "edge",
     "experiments_sequences",
     "experiments_bandits",
     "experiments_offpolicy",
     "experiments_release",
     "experiments_uplift",
+    "gpo_hacking",
+    "gpo_reward",
+    "gpo_turn",
 )
-NAMES = ("http", "events", "store", "fuzz", "replay", "crash", "gpo_hacking", "gpo_reward", "gpo_turn")
 
 
 def run(name: str) -> bool:

@@ -229,7 +229,7 @@ def _schema_errors(folder: Path) -> list[str]:
             msgspec.json.decode((root / re.sub(r"^.*/schemas/[\d.]+/", "", uri)).read_bytes())
         )
 
-    registry: Any = Registry(retrieve=retrieve)  # type: ignore[call-arg]
+    registry: Any = Registry(retrieve=retrieve)
     wrong = []
     for path in sorted(folder.glob("*.json")):
         name = "creative-brief" if path.stem == "creative-brief" else "creative-manifest"

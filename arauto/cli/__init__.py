@@ -12,11 +12,11 @@ import arauto
 from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
+from arauto.cli.edge import edge
 from arauto.cli.experiment import experiment
 from arauto.cli.gpo import gpo
 from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.kit import kit
-from arauto.cli.edge import edge
 from arauto.cli.models import models, write
 from arauto.cli.release import release
 from arauto.cli.serve import down, up, worker
