@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.machine import write_result
 
-NAMES = ("http", "events", "store", "fuzz", "replay", "crash")
+NAMES = ("http", "events", "store", "fuzz", "replay", "crash", "edge")
 
 
 def run(name: str) -> bool:

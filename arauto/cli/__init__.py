@@ -12,6 +12,7 @@ import arauto
 from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
+from arauto.cli.edge import edge
 from arauto.cli.keep import backup, doctor, restore
 from arauto.cli.models import models, write
 from arauto.cli.serve import down, up, worker
@@ -43,6 +44,7 @@ for _command in (
     demo,
     doctor,
     down,
+    edge,
     login,
     models,
     replay,

@@ -19,7 +19,7 @@ BINS = 15
 class Scores(msgspec.Struct, frozen=True):
     """Of ``n`` texts. ``ece`` is the expected calibration error in :data:`BINS` bins (Guo et al. 2017).
 
-    ``answered`` is the share that the model does not leave at "don't know", ``accuracy_answered`` the accuracy on those.
+    ``answered`` is the share not left at "don't know", ``accuracy_answered`` the accuracy on those.
     """
 
     n: int
@@ -31,7 +31,7 @@ class Scores(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """``overall`` pools all texts; ``mean_macro_f1`` is the plain mean over the corpora, in which a small one counts as much."""
+    """``overall`` pools all texts; ``mean_macro_f1`` is the mean over corpora, small ones counting as much."""
 
     model: str
     overall: Scores

@@ -10,8 +10,8 @@ With n features, rows r of the table, levels L and head H (all integers), in Pyt
 
 Every product stays below 2⁵³, so a double holds it exactly; square root and division are correctly rounded (IEEE 754).
 
-File: the eight bytes ``ARAUTOE1``, the manifest's length (32 bits, little-endian), the manifest (JSON), the codes: row by
-row, one byte each, or two 4-bit codes a byte, the first in the low half. Nothing follows.
+File: the eight bytes ``ARAUTOE1``, the manifest's length (32 bits, little-endian), the manifest (JSON), the codes: row
+by row, one byte each, or two 4-bit codes a byte, the first in the low half. Nothing follows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a model is, and the small numbers of its computation. Travels inside the file.
 
     ``labels`` are the classes in order. ``unsure``: below this probability (of 65536) the answer is "don't know".
-    ``metrics`` were measured when it was trained; ``data`` says on what, in a sentence. ``sha256`` is that of the codes.
+    ``metrics`` were measured when it was trained; ``data`` says on what. ``sha256`` is that of the codes.
     """
 
     format: Literal[1] = 1
@@ -67,7 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """``label`` is None for "don't know". ``logits`` (1/256 bit) and ``shares`` (of 65536) are by class, ``n`` features."""
+    """``label`` is None for "don't know". ``logits`` (1/256 bit) and ``shares`` (of 65536) are by class."""
 
     label: str | None
     logits: tuple[int, ...]
@@ -127,6 +127,10 @@ class EdgeModel:
         head = msgspec.json.encode(self.manifest)
         return MAGIC + len(head).to_bytes(4, "little") + head + self._codes
 
+    def renewed(self, manifest: Manifest) -> EdgeModel:
+        """The same codes under another manifest."""
+        return EdgeModel(manifest, self._codes)
+
     @property
     def sha256(self) -> str:
         """The hash of the whole file: part of its name, and what the browser checks."""
@@ -177,7 +181,9 @@ def load(path: Path) -> EdgeModel:
         raw = path.read_bytes()
     except OSError as failure:
         raise ModelFileError(
-            f"cannot be read: {failure.strerror}", field=str(path), mend="name a model file that `arauto edge train` wrote"
+            f"cannot be read: {failure.strerror}",
+            field=str(path),
+            mend="name a model file that `arauto edge train` wrote",
         ) from None
     return from_bytes(raw, str(path))
 
@@ -186,7 +192,9 @@ def _check(manifest: Manifest, codes: bytes, field: str) -> None:
     cells = manifest.dim << manifest.rows_log2
     classes = len(manifest.labels)
     if len(codes) * 8 != cells * manifest.bits:
-        raise _bad(field, f"has {len(codes)} bytes of codes where {cells * manifest.bits // 8} belong: cut short or altered")
+        raise _bad(
+            field, f"has {len(codes)} bytes of codes where {cells * manifest.bits // 8} belong: cut short or altered"
+        )
     if hashlib.sha256(codes).hexdigest() != manifest.sha256:
         raise _bad(field, "was altered: the codes do not have the manifest's SHA-256")
     shapes = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ MODULES = ("arauto-edge.js", "arauto-edge-core.js")
 _EXAMPLE = ("example.html", "example.css", "example.js")
 _KINDS = {"js": "text/javascript; charset=utf-8", "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; worker-src 'self' blob:; connect-src 'self'; style-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; worker-src 'self' blob:; connect-src 'self'; style-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The example page's content security policy: nothing is evaluated, no inline script or style, no foreign host."""
 
@@ -50,6 +51,7 @@ def file_name(model: EdgeModel) -> str:
     return f"{model.manifest.name}.{model.sha256}.bin"
 
 
+@cache
 def assets(model: EdgeModel | None = None) -> Mapping[str, Asset]:
     """The files that a page needs, by name: the modules and ``model`` (the shipped one)."""
     model = model or shipped()
@@ -70,6 +72,11 @@ def _static(name: str) -> bytes:
     return resources.files("arauto.edge").joinpath(f"static/{name}").read_bytes()
 
 
+@cache
+def _squeezed(body: bytes) -> bytes:
+    return gzip.compress(body, 9)
+
+
 @contextmanager
 def serving(files: Mapping[str, Asset], port: int = 0, *, policy: str = POLICY) -> Iterator[str]:
     """Serve ``files`` on localhost while the block runs; gives the address. For a demonstration, not for a shop."""
@@ -84,11 +91,16 @@ def serving(files: Mapping[str, Asset], port: int = 0, *, policy: str = POLICY) 
             asset = files.get(urlsplit(self.path).path[1:])
             body = asset.body if asset else b"not here"
             self.send_response(200 if asset else 404)
+            if "gzip" in self.headers.get("Accept-Encoding", ""):
+                body = _squeezed(body)
+                self.send_header("Content-Encoding", "gzip")
             self.send_header("Content-Type", asset.kind if asset else "text/plain")
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Content-Security-Policy", policy)
             self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header("Cache-Control", "public, max-age=31536000, immutable" if asset and asset.immutable else "no-cache")
+            self.send_header(
+                "Cache-Control", "public, max-age=31536000, immutable" if asset and asset.immutable else "no-cache"
+            )
             self.end_headers()
             self.wfile.write(body)
 

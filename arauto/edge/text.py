@@ -1,10 +1,10 @@
 """Text to hashed features: the same integers in Python and in JavaScript (``static/arauto-edge-core.js``), bit for bit.
 
-Nothing here asks a Unicode database, whose versions differ between browsers: letters of Latin-1 and Latin Extended-A are
-folded by the table below, and every other character above U+017F is a token by itself. All arithmetic is modulo 2³².
+Nothing here asks a Unicode database, whose versions differ between browsers: letters of Latin-1 and Latin Extended-A
+are folded by the table below, and every other character above U+017F is a token by itself. Arithmetic is modulo 2³².
 
-The hash of a token is FNV-1a over its code points (Fowler, Noll, Vo); a feature is that, or a combination of neighbours',
-through the finaliser of MurmurHash3 (Appleby): its lowest bits name a row of the model's table.
+The hash of a token is FNV-1a over its code points (Fowler, Noll, Vo); a feature is that, or a combination of
+neighbours', through the finaliser of MurmurHash3 (Appleby): its lowest bits name a row of the model's table.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _WORD = re.compile(r"[a-z]")
 
 
 def _table() -> dict[int, str | None]:
-    fold: dict[int, str | None] = {code: " " for code in [*range(0x21), *range(0x7F, 0xC0), *range(0x2000, 0x2070)]}
+    fold: dict[int, str | None] = dict.fromkeys([*range(33), *range(127, 192), *range(8192, 8304)], " ")
     fold |= {code: chr(code + 32) for code in range(0x41, 0x5B)}
     fold |= dict.fromkeys(range(0x30, 0x3A), "0")
     fold |= {0xC0 + place: letter for place, letter in enumerate(_LATIN)}
@@ -75,7 +75,7 @@ def tokens(text: str) -> list[str]:
     for token in _TOKEN.findall(text[:MAX_CHARS].translate(_FOLD)):
         head = token[0]
         if head == "0":
-            token = "0"
+            token = head
         elif head.isascii() and head.isalpha():
             if token.startswith(("http:", "https:", "www.")):
                 continue

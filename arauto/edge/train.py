@@ -22,10 +22,11 @@ from arauto.edge.generate import Example
 from arauto.edge.model import ONE, EdgeModel, Manifest, pack
 from arauto.edge.text import Features, Hasher
 
-NEGATORS = tuple(
-    "nao nunca nem jamais sem nenhum nenhuma n num zero falta faltou tampouco "
-    "not no never without dont doesnt didnt isnt wasnt cant cannot wont aint arent couldnt wouldnt hardly lacks nor".split()
-)
+_NEGATORS = """
+nao nunca nem jamais sem nenhum nenhuma n num zero falta faltou tampouco
+not no never without dont doesnt didnt isnt wasnt cant cannot wont aint arent couldnt wouldnt hardly lacks nor
+"""
+NEGATORS = tuple(_NEGATORS.split())
 _LABELS = {-1: "negative", 0: "neutral", 1: "positive"}
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
@@ -58,7 +59,7 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 class Bags(msgspec.Struct, frozen=True):
-    """Texts as features: of each feature its row in the table and its text; of each text the root of its feature count."""
+    """Texts as features: of each feature its row in the table and its text; of each text the root of its count."""
 
     rows: NDArray[np.int64]
     texts: NDArray[np.int64]
@@ -120,7 +121,8 @@ def train(
     )
 
     def float_scores(texts: Sequence[str]) -> NDArray[np.float64]:
-        return (Bags.of(texts, plan.features, plan.rows_log2).sums(table) @ head + bias) / temperature
+        sums = Bags.of(texts, plan.features, plan.rows_log2).sums(table)
+        return np.asarray((sums @ head + bias) / temperature, np.float64)
 
     return Trained(model=pack(manifest, codes), float_scores=float_scores, temperature=temperature, loss=loss)
 

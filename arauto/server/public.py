@@ -10,7 +10,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from arauto.core.errors import StoreError
+from arauto.core.errors import NotFoundError, StoreError
+from arauto.edge import assets
 from arauto.loop.decide import foreign_origin, unknown_key
 from arauto.server.meters import FORMAT, exposition
 from arauto.server.wire import Call, Desk, Erased, Health, KeyQuery
@@ -80,6 +81,25 @@ async def snippet(_desk: Desk, call: Call) -> Response:
     if call.request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(body, headers={**headers, "content-type": "text/javascript; charset=utf-8"})
+
+
+async def edge_file(_desk: Desk, call: Call) -> Response:
+    """One of the edge room's files: a module, or the shipped model under its hash."""
+    name = call.params["name"]
+    asset = assets().get(name)
+    if asset is None:
+        raise NotFoundError(
+            "is not a file of the edge room", field="name", mend="see `arauto edge export` for the names"
+        )
+    headers = {
+        "etag": asset.tag,
+        "cache-control": "public, max-age=31536000, immutable" if asset.immutable else "public, max-age=300",
+        "access-control-allow-origin": "*",
+        "cross-origin-resource-policy": "cross-origin",
+    }
+    if call.request.headers.get("if-none-match") == asset.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(asset.body, headers={**headers, "content-type": asset.kind})
 
 
 def _check_key(desk: Desk, call: Call) -> None:

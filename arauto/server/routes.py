@@ -26,6 +26,7 @@ from arauto.server import admin, public
 from arauto.server.front import DECIDE_LIMIT, EVENTS_LIMIT
 from arauto.server.wire import (
     CAMPAIGN,
+    EDGE_FILE,
     JOB,
     VISITOR,
     AuditQuery,
@@ -270,5 +271,17 @@ ROUTES: tuple[Route, ...] = (
         answers={200: None},
         errors=(),
         media="text/javascript",
+    ),
+    Route(
+        method="GET",
+        path="/edge/{name}",
+        name="edge_file",
+        summary="A file of the edge room: a browser module, or the shipped model under its hash.",
+        auth="open",
+        params=EDGE_FILE,
+        handler=public.edge_file,
+        answers={200: None},
+        errors=(InputError, NotFoundError),
+        media="application/octet-stream",
     ),
 )

@@ -139,3 +139,4 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 VISITOR: Mapping[str, Any] = {"id": UUID}
 CAMPAIGN: Mapping[str, Any] = {"id": RowId}
 JOB: Mapping[str, Any] = {"id": JobId}
+EDGE_FILE: Mapping[str, Any] = {"name": Annotated[str, Meta(max_length=200)]}

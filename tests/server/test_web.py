@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from arauto.core.errors import Problem, StoreError
+from arauto.edge import assets
 from arauto.server.meters import Board, Meters, Snapshot, exposition
 from arauto.server.routes import ROUTES
 
@@ -69,6 +70,18 @@ async def test_the_snippet_may_be_used_anywhere_and_is_not_sent_twice(world):
     assert answer.headers["x-content-type-options"] == "nosniff"
     again = await world("GET", "/arauto.js", headers={"if-none-match": answer.headers["etag"]})
     assert (again.status, again.body) == (304, b"")
+
+
+async def test_the_edge_modules_and_the_model_may_be_used_anywhere(world):
+    for name, asset in assets().items():
+        answer = await world("GET", f"/edge/{name}", headers={"origin": "https://anywhere.example"})
+        assert (answer.status, answer.body) == (200, asset.body)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert ("immutable" in answer.headers["cache-control"]) is name.endswith(".bin")
+        again = await world("GET", f"/edge/{name}", headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status, again.body) == (304, b"")
+    missing = await world("GET", "/edge/none.bin")
+    assert (missing.status, missing.json(Problem).field) == (404, "name")
 
 
 async def test_what_is_not_there_is_a_problem(world):

@@ -6,6 +6,7 @@ const OFFERS = [
   {name: 'Cafeteira italiana', vector: [0, 1, 0]},
   {name: 'Livro de contos', vector: [0, 0, 1]},
 ];
+/** @type {Record<string, string>} */
 const WORDS = {negative: 'insatisfeito', neutral: 'neutro', positive: 'satisfeito'};
 /** @type {(id: string) => HTMLElement} */
 const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -26,7 +27,7 @@ for (const {name, vector} of OFFERS) {
 }
 document.addEventListener('arauto-mood', () => {
   const {mood} = inferred();
-  find('mood').textContent = mood ? WORDS[/** @type {keyof WORDS} */ (mood)] : 'não sei';
+  find('mood').textContent = mood ? WORDS[mood] : 'não sei';
 });
 find('forget').onclick = () => {
   erase();

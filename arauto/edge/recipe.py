@@ -1,0 +1,110 @@
+"""How the shipped model is made, the same file each time, and what is written beside a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from arauto.edge.generate import generate
+from arauto.edge.model import EdgeModel
+from arauto.edge.text import Features
+from arauto.edge.train import NEGATORS, Trained, TrainPlan, train
+
+NAME, VERSION = "sentiment", "1.0.0"
+TEXTS = 50_000
+SEED = 7
+SHIPPED = TrainPlan(features=Features(negators=NEGATORS, words=2), steps=60, temperature=1.0, unsure=0.5)
+"""The plan of the shipped model. Its temperature and threshold were chosen on one half of public texts and measured on
+the other; no text of either taught it a weight (docs/edge.md)."""
+RESEARCH = TrainPlan(
+    rows_log2=18, bits=8, features=Features(negators=NEGATORS, chars=(2, 3, 4, 5)), steps=60, rate=0.02, unsure=0.5
+)
+"""A plan for a server or a measurement: large, and as accurate as this kind of model gets."""
+DATA = (
+    "Only texts that were composed by rule from word lists and phrases written for this project "
+    f"(arauto/edge/generate.py, {TEXTS} texts, seed {SEED}). No text of any person or public corpus."
+)
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """A text and what the model must say of it, to the last integer, wherever it runs."""
+
+    text: str
+    n: int
+    logits: tuple[int, ...]
+    shares: tuple[int, ...]
+    label: str | None
+
+
+class Release(msgspec.Struct, frozen=True):
+    """What stands beside a model file: its hash and size, and the manifest's words, for people and tools."""
+
+    file: str
+    sha256: str
+    bytes: int
+    name: str
+    version: str
+    languages: tuple[str, ...]
+    labels: tuple[str, ...]
+    data: str
+    metrics: dict[str, float]
+
+
+def train_shipped(texts: int = TEXTS) -> Trained:
+    """The shipped model, from nothing but this package (minutes; the same bytes with the same numpy)."""
+    examples = list(generate(texts, SEED))
+    return train(examples, SHIPPED, name=NAME, version=VERSION, languages=("pt-BR", "en"), data=DATA)
+
+
+_PROBES = (
+    "",
+    "😍😍 Amei! Chegou antes do prazo, recomendo :)",
+    "Não recomendo. Veio com defeito e ninguém responde!!!",
+    "Qual o prazo de entrega?",
+    "nao é ruim, mas esperava mais...",
+    "I don't like it, d’água ß Æ ŉ 中文 \u0301 <3 :D",
+    "MUUUUITO BOM https://example.com/x @someone 12,50",
+)
+
+
+def golden(model: EdgeModel, count: int = 200, seed: int = 11) -> list[Golden]:
+    """Golden vectors: hard cases, and generated texts."""
+    texts = [*_PROBES, *(example.text for example in generate(max(0, count - len(_PROBES)), seed))]
+    return [judge(model, text) for text in texts]
+
+
+def judge(model: EdgeModel, text: str) -> Golden:
+    """What ``model`` says of a text, as a golden vector."""
+    said = model.predict(text)
+    return Golden(text=text, n=said.n, logits=said.logits, shares=said.shares, label=said.label)
+
+
+def with_metrics(model: EdgeModel, metrics: dict[str, float]) -> EdgeModel:
+    """The same model with figures in its manifest."""
+    kept = {name: round(value, 4) for name, value in metrics.items() if math.isfinite(value)}
+    return model.renewed(msgspec.structs.replace(model.manifest, metrics=kept))
+
+
+def write(model: EdgeModel, path: Path, vectors: Sequence[Golden] | None = None) -> Release:
+    """Write the model to ``path`` and, beside it, ``.json`` (the release) and ``.golden.json``."""
+    raw, manifest = model.to_bytes(), model.manifest
+    release = Release(
+        file=path.name,
+        sha256=model.sha256,
+        bytes=len(raw),
+        name=manifest.name,
+        version=manifest.version,
+        languages=manifest.languages,
+        labels=manifest.labels,
+        data=manifest.data,
+        metrics=manifest.metrics,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw)
+    path.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(release)) + b"\n")
+    rows = b",\n".join(msgspec.json.encode(row) for row in (golden(model) if vectors is None else vectors))
+    path.with_suffix(".golden.json").write_bytes(b"[\n" + rows + b"\n]\n")
+    return release
