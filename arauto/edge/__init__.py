@@ -1,9 +1,9 @@
 """Small models in the visitor's browser: what is written there stays there."""
 
-from arauto.edge.reading import read_examples
 from arauto.edge.evaluate import Evaluation, Scores, evaluate
 from arauto.edge.generate import Example, generate
 from arauto.edge.model import EdgeModel, Manifest, Prediction, load
+from arauto.edge.reading import read_examples
 from arauto.edge.recipe import RESEARCH, SHIPPED, Release, train_shipped, with_metrics, write
 from arauto.edge.site import MODULES, POLICY, Asset, assets, example, file_name, serving, shipped
 from arauto.edge.train import Trained, TrainPlan, train

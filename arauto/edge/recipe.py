@@ -19,9 +19,7 @@ SEED = 7
 SHIPPED = TrainPlan(features=Features(negators=NEGATORS, words=2), steps=60, temperature=1.37, unsure=0.5)
 """The plan of the shipped model. Its temperature and threshold were chosen on one half of public texts and measured on
 the other; no text of either taught it a weight (docs/edge.md)."""
-RESEARCH = TrainPlan(
-    rows_log2=18, bits=8, features=Features(negators=NEGATORS, words=2, chars=(2, 3, 4, 5)), steps=60
-)
+RESEARCH = TrainPlan(rows_log2=18, bits=8, features=Features(negators=NEGATORS, words=2, chars=(2, 3, 4, 5)), steps=60)
 """A plan for a server or a measurement: large, and as accurate as this kind of model gets."""
 DATA = (
     "Only texts that were composed by rule from word lists and phrases written for this project "
