@@ -36,7 +36,7 @@ $(BIN)/python:
 
 $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	@echo "To fetch, once: about 400 MB of packages into $(VENV); then a language model of 1,117 MB and a log of 1.4 MB."
-	$(PIP) -e '.[local]'
+	$(PIP) -e '.[edge,local]'
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
