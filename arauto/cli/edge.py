@@ -58,7 +58,7 @@ def _named(path: Path | None) -> EdgeModel:
 @click.option("--name", default="sentiment", show_default=True, help="The model's name.")
 @click.option("--version", default="1.0.0", show_default=True, help="The model's version.")
 @click.option("--language", "languages", multiple=True, default=("pt-BR",), show_default=True, help="Its languages.")
-@click.option("--large", is_flag=True, help="As accurate as it gets (2 MB), for a server or a measurement.")
+@click.option("--large", is_flag=True, help="As accurate as it gets (under 1 MB), for a server or a measurement.")
 @click.option("--steps", type=click.IntRange(1, 2000), help="Passes over the texts.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Which texts are held out.")
 @click.option(
