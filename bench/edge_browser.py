@@ -132,13 +132,13 @@ async def _first(browser: Browser, url: str, runs: int = 9) -> dict[str, float]:
         page = await context.new_page()
         await _throttle(page, 4, network=True)
         await page.add_init_script(
-            "document.addEventListener('DOMContentLoaded',"
+            "window.first = 0; document.addEventListener('DOMContentLoaded',"
             "  () => document.getElementById('message').value = 'odiei, horrível');"
-            "document.addEventListener('arauto-mood', () => window.first ??= performance.now())"
+            "document.addEventListener('arauto-mood', () => window.first ||= performance.now())"
         )
         await page.goto(url, wait_until="commit")
-        await page.wait_for_function("window.first")
-        took.append(await page.evaluate("window.first"))
+        look = "const look = () => window.first ? done(window.first) : setTimeout(look, 5); look()"
+        took.append(await page.evaluate(f"new Promise((done) => {{ {look} }})"))
         await context.close()
     return _quantiles(took)
 

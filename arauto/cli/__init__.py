@@ -52,6 +52,7 @@ for _command in (
     edge,
     experiment,
     gpo,
+    edge,
     login,
     models,
     release,

@@ -58,7 +58,7 @@ def _named(path: Path | None) -> EdgeModel:
 @click.option("--name", default="sentiment", show_default=True, help="The model's name.")
 @click.option("--version", default="1.0.0", show_default=True, help="The model's version.")
 @click.option("--language", "languages", multiple=True, default=("pt-BR",), show_default=True, help="Its languages.")
-@click.option("--large", is_flag=True, help="As accurate as it gets (2 MB), for a server or a measurement.")
+@click.option("--large", is_flag=True, help="As accurate as it gets (under 1 MB), for a server or a measurement.")
 @click.option("--steps", type=click.IntRange(1, 2000), help="Passes over the texts.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Which texts are held out.")
 @click.option(
@@ -83,14 +83,13 @@ def train_(
         measured = evaluate(model, list(generate(2000, seed + 1_000_003)))
     else:
         examples = read_examples(data)
-        out_of = np.random.default_rng(seed).random(len(examples)) < holdout
+        held = np.random.default_rng(seed).random(len(examples)) < holdout
         plan = RESEARCH if large else msgspec.structs.replace(SHIPPED, temperature=None, unsure=0.0)
         plan = msgspec.structs.replace(plan, seed=seed, steps=steps or plan.steps)
-        known = [one for one, held in zip(examples, out_of, strict=True) if not held]
+        known = [one for one, out_of in zip(examples, held, strict=True) if not out_of]
         told = f"{len(known)} of {len(examples)} labelled texts of {data.name}"
         model = train(known, plan, name=name, version=version, languages=languages, data=told).model
-        held_out = [one for one, held in zip(examples, out_of, strict=True) if held]
-        measured = evaluate(model, held_out or known)
+        measured = evaluate(model, [one for one, out_of in zip(examples, held, strict=True) if out_of] or known)
     overall = measured.overall
     figures = {
         "accuracy": overall.accuracy,

@@ -99,7 +99,8 @@ def serving(files: Mapping[str, Asset], port: int = 0, *, policy: str = POLICY) 
             self.send_header("Content-Security-Policy", policy)
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header(
-                "Cache-Control", "public, max-age=31536000, immutable" if asset and asset.immutable else "no-cache"
+                "Cache-Control",
+                "public, max-age=31536000, immutable" if asset and asset.immutable else "public, max-age=300",
             )
             self.end_headers()
             self.wfile.write(body)

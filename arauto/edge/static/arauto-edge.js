@@ -169,7 +169,7 @@ const start = async () => {
 
 const idle = () =>
   new Promise((done) => {
-    const calm = () => ('requestIdleCallback' in window ? requestIdleCallback(done, {timeout: 1000}) : setTimeout(done, 1));
+    const calm = () => ('requestIdleCallback' in window ? requestIdleCallback(done, {timeout: 200}) : setTimeout(done, 1));
     document.readyState === 'complete' ? calm() : addEventListener('load', calm, {once: true});
   });
 
