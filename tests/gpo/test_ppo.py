@@ -1,10 +1,6 @@
 """PPO against its papers: the algebra by hand, an exact optimum, and a run that is killed."""
 
 import math
-import os
-import signal
-import subprocess
-import sys
 from itertools import pairwise
 
 import msgspec
@@ -140,42 +136,6 @@ def test_a_chain_of_tokens_reaches_its_optimum():
     tail = outcome.readings[-20:]
     reached = np.mean([r.reward - beta * r.kl for r in tail])
     assert reached == pytest.approx(value[3], rel=0.1)
-
-
-RUN = """
-import os, signal, sys, numpy as np, torch
-from itertools import pairwise
-from pathlib import Path
-torch.set_num_threads(1)
-from arauto.gpo.monitors import Monitor, StopRule
-from arauto.gpo.ppo import PPO, PPOPlan, Rewards
-from arauto.gpo.tables import TablePolicy
-die = int(sys.argv[2])
-def judge(texts, prompts, iteration):
-    if iteration == die:
-        os.kill(os.getpid(), signal.SIGKILL)
-    score = np.array([float(t.count("w1")) for t in texts])
-    return Rewards(score, score * 0, score * 0, np.full(len(texts), np.nan))
-plan = PPOPlan(iterations=9, batch=32, group=1, minibatch=16, learning_rate=0.05, keep_every=2)
-policy = TablePolicy(5, 4)
-out = PPO(policy, judge, 1, plan, seed=5, monitor=Monitor(StopRule(warm_up=99)), work=Path(sys.argv[1])).run()
-print(policy.logits.detach().numpy().tobytes().hex(), [r.reward for r in out.readings])
-"""
-
-
-def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
-    def run(folder, die):
-        return subprocess.run(
-            [sys.executable, "-c", RUN, str(tmp_path / folder), str(die)],
-            capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    whole = run("whole", -1)
-    assert whole.returncode == 0, whole.stderr
-    assert run("cut", 5).returncode == -signal.SIGKILL
-    again = run("cut", -1)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == whole.stdout
 
 
 def test_another_plan_does_not_go_on_from_a_checkpoint(tmp_path):
