@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -194,8 +195,9 @@ def test_make_base_is_made_once(table, tmp_path):
     assert torch.equal(made.model.lm_head.weight, again.model.lm_head.weight)
 
 
-def test_the_commands(tmp_path, monkeypatch):
+def test_the_commands(tmp_path, monkeypatch, settings):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARAUTO_DATABASE_URL", settings.database_url.reveal())
     frame(100).write_parquet("train.parquet")
     frame(60, seed=5).write_csv("held.csv")
 
@@ -213,10 +215,13 @@ def test_the_commands(tmp_path, monkeypatch):
     made = json.loads(
         arauto(
             "optimise", "--data", "train.parquet", "--holdout", "held.csv", "--gold", ".arauto/gpo/reward",
-            "--epochs", "1", "--iterations", "2", "--batch", "16", "--json",
+            "--epochs", "1", "--iterations", "2", "--batch", "16", "--register", "--json",
         )
     )  # fmt: skip
     assert made["rollouts"] == 32
+    with psycopg.connect(settings.database_url.reveal()) as connection:
+        row = connection.execute("SELECT name, sha256, metrics->>'simulated' FROM models").fetchone()
+    assert row == ("gpo-ppo", made["sha256"], "true")
     texts = json.loads(arauto("sample", "--n", "3", "--json"))
     assert texts["simulated"]
     assert len(texts["texts"]) == 3
