@@ -98,7 +98,7 @@ def test_the_exact_optimum_is_found(algorithm):
     earned = {"a": 1.0, "b": 0.5, "c": 0.0, "d": -0.5}
     beta = 0.5
     plan = PPOPlan(
-        algorithm=algorithm, iterations=150, batch=256, group=4, minibatch=128, epochs=2, learning_rate=0.02,
+        algorithm=algorithm, iterations=100, batch=256, group=4, minibatch=128, epochs=2, learning_rate=0.02,
         kl_start=beta, kl_target=0.3, kl_horizon=10**9,
     )  # fmt: skip
     policy = TablePolicy(4, 1, words=tuple(earned))
@@ -127,7 +127,7 @@ def test_a_chain_of_tokens_reaches_its_optimum():
     for _ in range(length):
         value = np.array([beta * np.log(np.mean(np.exp((pay[s] + value[:3]) / beta))) for s in range(4)])
     plan = PPOPlan(
-        iterations=150, batch=256, group=1, minibatch=128, epochs=2, learning_rate=0.03, kl_start=beta,
+        iterations=100, batch=256, group=1, minibatch=128, epochs=2, learning_rate=0.03, kl_start=beta,
         kl_target=1.0, kl_horizon=10**9,
     )  # fmt: skip
     policy = TablePolicy(3, length, words=words)
