@@ -1,10 +1,6 @@
 """PPO against its papers: the algebra by hand, an exact optimum, and a run that is killed."""
 
 import math
-import os
-import signal
-import subprocess
-import sys
 from itertools import pairwise
 
 import msgspec
@@ -102,7 +98,7 @@ def test_the_exact_optimum_is_found(algorithm):
     earned = {"a": 1.0, "b": 0.5, "c": 0.0, "d": -0.5}
     beta = 0.5
     plan = PPOPlan(
-        algorithm=algorithm, iterations=150, batch=256, group=4, minibatch=128, epochs=2, learning_rate=0.02,
+        algorithm=algorithm, iterations=100, batch=256, group=4, minibatch=128, epochs=2, learning_rate=0.02,
         kl_start=beta, kl_target=0.3, kl_horizon=10**9,
     )  # fmt: skip
     policy = TablePolicy(4, 1, words=tuple(earned))
@@ -131,7 +127,7 @@ def test_a_chain_of_tokens_reaches_its_optimum():
     for _ in range(length):
         value = np.array([beta * np.log(np.mean(np.exp((pay[s] + value[:3]) / beta))) for s in range(4)])
     plan = PPOPlan(
-        iterations=150, batch=256, group=1, minibatch=128, epochs=2, learning_rate=0.03, kl_start=beta,
+        iterations=100, batch=256, group=1, minibatch=128, epochs=2, learning_rate=0.03, kl_start=beta,
         kl_target=1.0, kl_horizon=10**9,
     )  # fmt: skip
     policy = TablePolicy(3, length, words=words)
@@ -140,42 +136,6 @@ def test_a_chain_of_tokens_reaches_its_optimum():
     tail = outcome.readings[-20:]
     reached = np.mean([r.reward - beta * r.kl for r in tail])
     assert reached == pytest.approx(value[3], rel=0.1)
-
-
-RUN = """
-import os, signal, sys, numpy as np, torch
-from itertools import pairwise
-from pathlib import Path
-torch.set_num_threads(1)
-from arauto.gpo.monitors import Monitor, StopRule
-from arauto.gpo.ppo import PPO, PPOPlan, Rewards
-from arauto.gpo.tables import TablePolicy
-die = int(sys.argv[2])
-def judge(texts, prompts, iteration):
-    if iteration == die:
-        os.kill(os.getpid(), signal.SIGKILL)
-    score = np.array([float(t.count("w1")) for t in texts])
-    return Rewards(score, score * 0, score * 0, np.full(len(texts), np.nan))
-plan = PPOPlan(iterations=9, batch=32, group=1, minibatch=16, learning_rate=0.05, keep_every=2)
-policy = TablePolicy(5, 4)
-out = PPO(policy, judge, 1, plan, seed=5, monitor=Monitor(StopRule(warm_up=99)), work=Path(sys.argv[1])).run()
-print(policy.logits.detach().numpy().tobytes().hex(), [r.reward for r in out.readings])
-"""
-
-
-def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
-    def run(folder, die):
-        return subprocess.run(
-            [sys.executable, "-c", RUN, str(tmp_path / folder), str(die)],
-            capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    whole = run("whole", -1)
-    assert whole.returncode == 0, whole.stderr
-    assert run("cut", 5).returncode == -signal.SIGKILL
-    again = run("cut", -1)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == whole.stdout
 
 
 def test_another_plan_does_not_go_on_from_a_checkpoint(tmp_path):

@@ -1,9 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -158,65 +152,3 @@ def test_fraud_by_few_visitors_barely_moves_the_ranking():
         accuracy.append(evaluate_reward(trained, held).whole.accuracy.value)
     assert accuracy[0] > 0.6
     assert abs(accuracy[0] - accuracy[1]) < 0.02
-
-
-TINY = """
-import sys
-from pathlib import Path
-import torch, transformers
-torch.set_num_threads(1)
-torch.manual_seed(0)
-folder = Path(sys.argv[1])
-words = ["[PAD]", "[UNK]"] + sorted({w for t in TEXTS for w in t.split()})
-import tokenizers
-tok = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-tok.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tok, unk_token="[UNK]", pad_token="[PAD]")
-fast.save_pretrained(folder)
-config = transformers.BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-    intermediate_size=32)
-transformers.BertModel(config).save_pretrained(folder)
-"""
-TUNE = """
-import os, signal, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from arauto.gpo import FineTune, SentenceEncoder, table_of, train_reward
-from tests.gpo.data import frame
-die = int(sys.argv[3])
-def progress(done, total, note):
-    if note == "fine-tune" and done == die:
-        os.kill(os.getpid(), signal.SIGKILL)
-table = table_of(frame(40))
-encoder = SentenceEncoder(Path(sys.argv[1]))
-plan = FineTune(epochs=2, learning_rate=1e-3, tests=8, keep_every=2)
-model = train_reward(table, [encoder], seed=0, work=Path(sys.argv[2]), plan=plan, progress=progress)
-model.save(Path(sys.argv[2]) / "model")
-print(model.heads.tobytes().hex())
-"""
-
-
-def test_fine_tuning_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
-    texts = sorted(set(table_of(frame(40)).text))
-
-    def run(code, *args):
-        return subprocess.run(
-            [sys.executable, "-c", code, *map(str, args)],
-            capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    made = run(f"TEXTS = {texts!r}\n{TINY}", tmp_path / "encoder")
-    assert made.returncode == 0, made.stderr
-    whole = run(TUNE, tmp_path / "encoder", tmp_path / "whole", -1)
-    assert whole.returncode == 0, whole.stderr
-    assert run(TUNE, tmp_path / "encoder", tmp_path / "cut", 5).returncode == -signal.SIGKILL
-    again = run(TUNE, tmp_path / "encoder", tmp_path / "cut", -1)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == whole.stdout
-    loaded = RewardModel.load(tmp_path / "cut" / "model")
-    assert loaded.score(texts[:2]).mean.shape == (2,)
-    card = msgspec.structs.replace(loaded.card, encoders=[{**loaded.card.encoders[0], "sha256": "0"}])
-    (tmp_path / "cut" / "model" / "reward.json").write_bytes(msgspec.json.encode(card))
-    with pytest.raises(ModelFileError, match="not the encoder"):
-        RewardModel.load(tmp_path / "cut" / "model")

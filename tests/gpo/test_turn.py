@@ -1,12 +1,9 @@
 """From a table to a candidate, with a model of a few thousand parameters."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -36,10 +33,11 @@ from arauto.gpo import (  # noqa: E402
     write_contexts,
     write_texts,
 )
-from arauto.gpo.lm import open_base, prune_vocabulary, supervise, tiny_generator  # noqa: E402
+from arauto.gpo.lm import open_base, prune_vocabulary, supervise  # noqa: E402
 from arauto.gpo.objective import best_of, violates  # noqa: E402
 from arauto.gpo.turn import perplexity, read_contexts  # noqa: E402
 from tests.gpo.data import frame  # noqa: E402
+from tests.gpo.small import small  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +48,6 @@ def table():
 @pytest.fixture(scope="module")
 def reward(table):
     return train_reward(table, [Tfidf.fit(table.text, dimension=128)], seed=0)
-
-
-def small(table, seed=0):
-    made = tiny_generator([*table.text, *table.context], seed=seed, vocabulary=400, width=32, layers=1)
-    return Generator(
-        made.model, made.tokenizer, made.kept, made.begin, made.turn, made.end, most_context=6, most_text=16
-    )
 
 
 @pytest.fixture(scope="module")
@@ -204,42 +195,9 @@ def test_make_base_is_made_once(table, tmp_path):
     assert torch.equal(made.model.lm_head.weight, again.model.lm_head.weight)
 
 
-SFT = """
-import os, signal, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from arauto.gpo import table_of
-from arauto.gpo.lm import supervise
-from tests.gpo.data import frame
-from tests.gpo.test_turn import small
-die = int(sys.argv[2])
-def progress(done, total, note):
-    if done == die:
-        os.kill(os.getpid(), signal.SIGKILL)
-table = table_of(frame(20))
-made = small(table)
-pairs = list(zip(table.context, table.text))
-supervise(made, pairs, Path(sys.argv[1]), epochs=2, seed=0, batch=8, keep_every=4, progress=progress)
-print(made.model.lm_head.weight.detach().numpy().tobytes().hex()[:4000])
-"""
-
-
-def test_supervision_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
-    def run(folder, die):
-        return subprocess.run(
-            [sys.executable, "-c", SFT, str(tmp_path / folder), str(die)],
-            capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    whole = run("whole", -1)
-    assert whole.returncode == 0, whole.stderr
-    assert run("cut", 6).returncode == -signal.SIGKILL
-    assert run("cut", -1).stdout == whole.stdout
-
-
-def test_the_commands(tmp_path, monkeypatch):
+def test_the_commands(tmp_path, monkeypatch, settings):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARAUTO_DATABASE_URL", settings.database_url.reveal())
     frame(100).write_parquet("train.parquet")
     frame(60, seed=5).write_csv("held.csv")
 
@@ -257,10 +215,13 @@ def test_the_commands(tmp_path, monkeypatch):
     made = json.loads(
         arauto(
             "optimise", "--data", "train.parquet", "--holdout", "held.csv", "--gold", ".arauto/gpo/reward",
-            "--epochs", "1", "--iterations", "2", "--batch", "16", "--json",
+            "--epochs", "1", "--iterations", "2", "--batch", "16", "--register", "--json",
         )
     )  # fmt: skip
     assert made["rollouts"] == 32
+    with psycopg.connect(settings.database_url.reveal()) as connection:
+        row = connection.execute("SELECT name, sha256, metrics->>'simulated' FROM models").fetchone()
+    assert row == ("gpo-ppo", made["sha256"], "true")
     texts = json.loads(arauto("sample", "--n", "3", "--json"))
     assert texts["simulated"]
     assert len(texts["texts"]) == 3
