@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 import arauto
 from arauto.cli.campaign import campaign, report, site
@@ -16,12 +17,11 @@ from arauto.cli.edge import edge
 from arauto.cli.experiment import experiment
 from arauto.cli.gpo import gpo
 from arauto.cli.keep import backup, doctor, restore
-from arauto.cli.kit import kit
 from arauto.cli.models import models, write
 from arauto.cli.release import release
 from arauto.cli.serve import down, up, worker
 from arauto.cli.visitor import login, visitor
-from arauto.core.errors import ArautoError
+from arauto.core.errors import ArautoError, InputError
 
 
 class _Group(click.Group):
@@ -31,7 +31,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except ArautoError as error:
-            Console(stderr=True).print(f"[bold red]arauto:[/] {error}", highlight=False, soft_wrap=True)
+            Console(stderr=True).print(f"[bold red]arauto:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             sys.exit(error.exit_code)
 
 
@@ -41,6 +41,24 @@ def main() -> None:
     """Arauto: marketing that improves itself. `arauto demo` shows the whole loop."""
 
 
+def _kit() -> click.Command:
+    """The commands of kits; without the extra that draws and films, one that says how to get it."""
+    try:
+        from arauto.cli.kit import kit
+    except ModuleNotFoundError as missing:
+        lacking = missing.name or ""
+        if lacking.startswith("arauto"):
+            raise
+
+        @click.command("kit", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+        def kit_is_lacking() -> None:
+            """Kits: needs `pip install 'arauto[kit]'`."""
+            raise InputError(f"{lacking} is not installed", field="kit", mend="pip install 'arauto[kit]'")
+
+        return kit_is_lacking
+    return kit
+
+
 for _command in (
     backup,
     campaign,
@@ -48,7 +66,7 @@ for _command in (
     demo,
     doctor,
     down,
-    kit,
+    _kit(),
     edge,
     experiment,
     gpo,
