@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -16,6 +17,12 @@ from psycopg.conninfo import make_conninfo
 from arauto.core.settings import Secret, Settings
 from arauto.store import Store
 from arauto.store.embedded import EmbeddedPostgres
+
+# No test asserts a wall time, and Hypothesis would: a machine may be busy.
+hypothesis.settings.register_profile(
+    "arauto", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("arauto")
 
 _numbers = itertools.count()
 _OWN_ROOT = pytest.StashKey[str]()
