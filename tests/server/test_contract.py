@@ -5,6 +5,7 @@ import sys
 
 import httpx
 import msgspec
+import pytest
 
 from arauto.server import running
 
@@ -14,6 +15,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.long
 def test_the_server_does_what_its_document_says(settings):
     with running(msgspec.structs.replace(settings, port=0, rate_limit=0)) as server:
         admin = {"authorization": f"Bearer {server.token}"}
