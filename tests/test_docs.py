@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
+import click
 import msgspec
 import pytest
 
@@ -42,8 +43,10 @@ def test_every_command_has_a_heading():
     from arauto.cli import main
 
     def commands(group, path):
-        for name, command in sorted(group.commands.items()):
-            if hasattr(command, "commands"):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if isinstance(command, click.Group):
                 yield from commands(command, f"{path} {name}")
             else:
                 yield f"`{path} {name}`"
