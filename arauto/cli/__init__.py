@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import arauto
+from arauto.cli.audience import audience
 from arauto.cli.campaign import campaign, report, site
 from arauto.cli.data import datasets, replay, simulate
 from arauto.cli.demo import demo
@@ -60,6 +61,7 @@ def _kit() -> click.Command:
 
 
 for _command in (
+    audience,
     backup,
     campaign,
     datasets,

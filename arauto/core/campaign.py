@@ -10,7 +10,7 @@ from msgspec import Meta
 from arauto.core.brief import Brief, Currency, Message, Slug
 
 Goal = Literal["click", "purchase", "rating"]
-Allocation = Literal["thompson", "uniform", "fixed", "top_two", "revenue", "contextual"]
+Allocation = Literal["thompson", "uniform", "fixed", "top_two", "revenue", "contextual", "audience"]
 """Who is shown what: see :class:`CampaignPlan`."""
 CampaignState = Literal["draft", "live", "paused", "ended"]
 VariantState = Literal["live", "retired", "staged"]
@@ -63,7 +63,8 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     ``allocation``: ``thompson`` and ``uniform`` say themselves; ``fixed`` deals by ``shares`` (of variants, by name);
     ``top_two`` looks for the best arm, for a test to be decided soon; ``revenue`` is Thompson sampling on what an
-    impression earns; ``contextual`` is linear Thompson sampling on the kind of device.
+    impression earns; ``contextual`` is linear Thompson sampling on the kind of device, ``audience`` on the visitor's
+    segment (as ``thompson`` for a visitor without one, and for the goal ``rating``).
 
     ``floor`` is the least propensity of each arm that learns. ``refresh_ms`` is how stale the posteriors may grow; 0
     means that they are renewed before a batch of events is acknowledged. ``seed`` makes the draws repeatable; None

@@ -2,6 +2,7 @@
 
 from arauto.loop.admit import admit, read_batch, with_key
 from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
+from arauto.loop.audience import Audience, Neighbours, Offers, Segments, open_audience, train_encoder
 from arauto.loop.campaigns import (
     Created,
     NewCampaign,
@@ -42,6 +43,7 @@ from arauto.loop.trace import where
 
 __all__ = [
     "AllRefused",
+    "Audience",
     "CampaignDetail",
     "Created",
     "DecideAnswer",
@@ -49,9 +51,11 @@ __all__ = [
     "Estimate",
     "EventsAnswer",
     "Experiment",
+    "Neighbours",
     "NewCampaign",
     "NewRelease",
     "NoAnswerError",
+    "Offers",
     "OpenBanditLog",
     "Policy",
     "Release",
@@ -61,6 +65,7 @@ __all__ = [
     "ReplayResult",
     "Report",
     "Runtime",
+    "Segments",
     "Sent",
     "Simulation",
     "Symptom",
@@ -77,6 +82,7 @@ __all__ = [
     "load_open_bandit",
     "look",
     "make_policy",
+    "open_audience",
     "open_bandit_here",
     "open_bandit_path",
     "pull_open_bandit",
@@ -88,6 +94,7 @@ __all__ = [
     "standard_guardrail",
     "start_release",
     "steer_release",
+    "train_encoder",
     "where",
     "with_key",
     "write_later",

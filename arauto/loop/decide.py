@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -90,11 +91,30 @@ class Draw(NamedTuple):
 Mix = tuple[Draw, ...]
 
 
+class Groups(NamedTuple):
+    """What the audience knows of some variants: the ids of its segments, and successes and trials by variant and
+    segment."""
+
+    ids: tuple[int, ...]
+    successes: np.ndarray[Any, np.dtype[np.float64]]
+    trials: np.ndarray[Any, np.dtype[np.float64]]
+
+    def only(self, first: int, then: int | None = None) -> Groups:
+        """Of the ``first`` variants, or of those ``then`` after them."""
+        rows = slice(first) if then is None else slice(first, first + then)
+        return Groups(self.ids, self.successes[rows], self.trials[rows])
+
+
+Audience = Callable[[Sequence[int], Goal], Groups]
+"""Tells the counts of variants (by id) for a goal."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign's traffic is shared. ``propensities`` is by variant id and sums to 1.
 
     ``mixes`` holds the draws in each segment of :data:`~arauto.core.events.SEGMENTS`, or one for all of them; with
-    several, ``propensities`` is their mean. ``version`` is no serial number: it counts what was known when the policy
+    ``groups``, one for visitors without a segment of the audience, then one for each of those. With several,
+    ``propensities`` is their mean. ``version`` is no serial number: it counts what was known when the policy
     was made. So processes that know the same make the same policy under the same version, and a refresh that brings no
     news changes nothing.
     """
@@ -103,6 +123,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     propensities: dict[int, float]
     mixes: tuple[Mix, ...]
+    groups: tuple[int, ...] = ()
 
 
 def reward_counts(goal: Goal, variants: Sequence[int], totals: Iterable[Counts]) -> tuple[list[float], list[int]]:
@@ -126,9 +147,15 @@ def reward_counts(goal: Goal, variants: Sequence[int], totals: Iterable[Counts])
 
 
 def make_policy(
-    campaign: Campaign, variants: Sequence[Variant], totals: Iterable[Counts], seed: int, ramp: Ramp | None = None
+    campaign: Campaign,
+    variants: Sequence[Variant],
+    totals: Iterable[Counts],
+    seed: int,
+    ramp: Ramp | None = None,
+    audience: Audience | None = None,
 ) -> Policy | None:
-    """The policy of a campaign, or None when it is not live or has no live variant. A pure function, for any thread."""
+    """The policy of a campaign, or None when it is not live or has no live variant. For any thread; pure, as far as
+    ``audience`` is."""
     candidates = frozenset(ramp.candidates) if ramp else frozenset()
     arms = sorted(variant.id for variant in variants if variant.state == "live" and variant.id not in candidates)
     changed = sorted(variant.id for variant in variants if variant.id in candidates and variant.state != "retired")
@@ -140,13 +167,17 @@ def make_policy(
     version = 2 * len(variants) - len(arms) + (ramp.stage if ramp else 0)
     if campaign.plan.allocation not in ("uniform", "fixed") or (ramp and "allocation" in ramp.change):
         version += sum(trials) + round(4 * sum(counts[0]))
+    groups = _groups(campaign, [*arms, *changed], audience)
+    if groups is not None:
+        version += zlib.crc32(repr(groups.ids).encode() + groups.successes.tobytes() + groups.trials.tobytes())
     rng = np.random.default_rng([seed, version, 0])
-    control = _shares(campaign.plan, arms, names, rows, rng)
+    control = _shares(campaign.plan, arms, names, rows, rng, groups and groups.only(len(arms)))
     if ramp is None or not (changed or not candidates):
         mixes = [[Draw(arm, 0, share) for arm, share in one.items()] for one in control]
     else:
         plan = changed_plan(campaign.plan, ramp.change)
-        change = _shares(plan, changed if candidates else arms, names, rows, rng)
+        of_change = groups and (groups.only(len(arms), len(changed)) if candidates else groups.only(len(arms)))
+        change = _shares(plan, changed if candidates else arms, names, rows, rng, of_change)
         mixes = _join(control, change, ramp)
     if not mixes:
         return None
@@ -155,7 +186,16 @@ def make_policy(
         version=version % 2**32,
         propensities=_marginal(mixes),
         mixes=tuple(tuple(mix) for mix in mixes),
+        groups=groups.ids if groups is not None and len(mixes) > 1 else (),
     )
+
+
+def _groups(campaign: Campaign, arms: Sequence[int], audience: Audience | None) -> Groups | None:
+    """What the audience knows of the arms, when the campaign asks for it and there are segments."""
+    if audience is None or campaign.plan.allocation != "audience" or campaign.plan.goal == "rating":
+        return None
+    found = audience(arms, campaign.plan.goal)
+    return found if found.ids else None
 
 
 def changed_plan(plan: CampaignPlan, change: Mapping[str, Any]) -> CampaignPlan:
@@ -184,16 +224,32 @@ def _shares(
     names: Mapping[int, str],
     totals: Sequence[Counts],
     rng: np.random.Generator,
+    groups: Groups | None = None,
 ) -> list[dict[int, float]]:
-    """The propensity of each arm, in every segment or (a list of one) in all of them; empty when none can be shown."""
+    """The propensity of each arm, in every segment or (a list of one) in all of them; empty when none can be shown.
+
+    ``groups`` says that the campaign's traffic is told apart by the audience's segments, and so not by device.
+    """
     if plan.allocation == "fixed":
         arms = [arm for arm in arms if names[arm] in plan.shares]
     if not arms:
         return []
-    if plan.allocation == "contextual":
+    if plan.allocation == "contextual" and groups is None:
         cells = [reward_counts(plan.goal, arms, [row for row in totals if row.segment == name]) for name in SEGMENTS]
         successes, trials = (np.array(side, dtype=np.float64).T for side in zip(*cells, strict=True))
         found = segment_propensities(successes, trials, floor=plan.floor, rng=rng)
+        return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
+    if plan.allocation == "audience" and groups is not None:
+        # Those without a segment come first: all of the traffic, less what the segments tell of it.
+        every, shown = (np.array(side, dtype=np.float64) for side in reward_counts(plan.goal, arms, totals))
+        rest = np.maximum(shown - groups.trials.sum(axis=1), 0.0)
+        known = np.clip(every - groups.successes.sum(axis=1), 0.0, rest)
+        found = segment_propensities(
+            np.column_stack([known, groups.successes]),
+            np.column_stack([rest, groups.trials]),
+            floor=plan.floor,
+            rng=rng,
+        )
         return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
     if plan.allocation == "uniform":
         shares = uniform_propensities(len(arms))
@@ -277,6 +333,7 @@ class _Live:
         self._decks: list[_Deck] = []
         self.policy: Policy | None = None
         self.version = 0
+        self.groups: dict[int, int] = {}
 
     def take(self, policy: Policy, campaign: Campaign, variants: Sequence[Variant]) -> None:
         known = {variant.id: variant for variant in variants}
@@ -292,6 +349,7 @@ class _Live:
                 deck.shuffle(old._rng)
                 deck.block, deck.place = old.block, old.place
         self._decks = decks
+        self.groups = {group: place for place, group in enumerate(policy.groups, 1)}
         self.decks = decks if len(decks) > 1 else decks * len(SEGMENTS)
 
 
@@ -299,11 +357,15 @@ class Decider:
     """The decisions of one process.
 
     With ``lane`` 0 and a campaign's ``plan.seed``, the same seed and the same events give the same arms; processes that
-    serve side by side take different lanes, so that they do not draw the same sequence.
+    serve side by side take different lanes, so that they do not draw the same sequence. ``group_of`` tells a visitor's
+    segment of the audience.
     """
 
-    def __init__(self, book: ReceiptBook, clock: Clock, *, lane: int = 0) -> None:
+    def __init__(
+        self, book: ReceiptBook, clock: Clock, *, lane: int = 0, group_of: Callable[[UUID], int] = lambda _: -1
+    ) -> None:
         self._book = book
+        self._group_of = group_of
         self._now_ms = clock.now_ms
         self._lane = lane
         self._by_name: dict[tuple[str, str], _Live] = {}
@@ -371,8 +433,11 @@ class Decider:
         tag = ANONYMOUS
         if visitor is not None and query.consent == "granted" and not gpc:
             tag = self._book.visitor_tag(visitor)
-        segment = _SEGMENT[query.device]
-        deck = live.decks[segment]
+        segment = place = _SEGMENT[query.device]
+        if live.groups:
+            # Whoever stays anonymous has no segment, whatever is known of them.
+            place = 0 if visitor is None or tag == ANONYMOUS else live.groups.get(self._group_of(visitor), 0)
+        deck = live.decks[place]
         if deck.place == BLOCK:
             deck.draw()
         arm = deck.block[deck.place]

@@ -36,6 +36,7 @@ from arauto.store.records import (
 )
 from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
+from arauto.store.states import Remembered, States, Told
 from arauto.store.store import Store
 from arauto.store.vitals import BUCKET_RATIO, ZERO_BUCKET, bucket_of, quantile_of, reading_of
 
@@ -64,6 +65,7 @@ __all__ = [
     "Privacy",
     "Recount",
     "ReleaseRow",
+    "Remembered",
     "Rollout",
     "RolloutMove",
     "Rollouts",
@@ -73,8 +75,10 @@ __all__ = [
     "StageTotals",
     "StageVital",
     "Staged",
+    "States",
     "Step",
     "Store",
+    "Told",
     "VitalHistogram",
     "Weights",
     "backup",
