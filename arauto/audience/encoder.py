@@ -1,8 +1,8 @@
 """The encoder: items have rows, a visitor's weighted history becomes a unit vector and a score for each item.
 
-Vectors are the factored model (:func:`~arauto.audience.linear.factor`): the product of two visitors' vectors is how much
-their predicted next items agree. Scores are full rank, kept as each item's strongest heads. Before anything is trained,
-items have random vectors by their code, so that visitors are near who met the same items.
+Vectors are the factored model (:func:`~arauto.audience.linear.factor`): the product of two visitors' vectors is how
+much their predicted next items agree. Scores are full rank, kept as each item's strongest heads. Before anything is
+trained, items have random vectors by their code, so that visitors are near who met the same items.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 import numpy as np
@@ -26,7 +26,6 @@ from arauto.core.errors import InputError, ModelFileError
 DIMENSIONS = 128
 HEADS = 512
 """Scores kept of each item's row: those farthest from zero."""
-FORMAT = 1
 TextEncoder = Callable[[Sequence[str]], NDArray[Any]]
 """Texts to vectors of one length, such as the embedded multilingual model gives."""
 
@@ -50,7 +49,7 @@ def _random_row(code: int, dimensions: int) -> Floats:
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What the file says of the model: how it was made, of how much, and how good it was found."""
 
-    format: int = FORMAT
+    format: Literal[1] = 1
     recipe: Recipe = Recipe()
     events: int = 0
     cold: int = 0
@@ -189,8 +188,6 @@ class Encoder:
         body, about = read_sealed(path)
         try:
             told = msgspec.convert(about, About)
-            if told.format != FORMAT:
-                raise ValueError(f"format {told.format}")
             with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
                 parts = {name: arrays[name] for name in arrays.files}
             names = msgspec.json.decode(parts.pop("names").tobytes(), type=list[str])

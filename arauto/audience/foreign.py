@@ -18,7 +18,7 @@ from arauto.core.errors import InputError
 
 MOST_BYTES = 16 * 2**30
 _ANNOY_HEAD = {"angular": 12, "euclidean": 16}
-"""Bytes of a node of Annoy 1.x before its vector: the number of descendants, the children, and (euclidean) an offset."""
+"""Bytes of a node of Annoy 1.x before its vector: the number of descendants, (euclidean) an offset, the children."""
 
 
 def open_faiss(path: Path) -> VisitorIndex:

@@ -1,8 +1,8 @@
 """The visitor index: who is nearest to a vector, while vectors come, move and go.
 
-Keys are small numbers (a directory deals them out). Below a size the search is exact, in place over one matrix; above it
-an inverted file answers (:mod:`arauto.audience.inverted`), whose recall is measured when it is built. Vectors of random
-directions have no neighbourhoods that an inverted file could use: then the measurement fails, and the search stays exact.
+Keys are small numbers (a directory deals them out). Below a size the search is exact, in place over one matrix; above
+it an inverted file answers (:mod:`arauto.audience.inverted`), whose recall is measured when it is built. Vectors of
+random directions have no neighbourhoods that an inverted file could use: then the search stays exact.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def exact(queries: Floats, rows: Floats, k: int, metric: Metric) -> tuple[NDArra
 class VisitorIndex:
     """Vectors by key. Safe to use from several threads.
 
-    With ``metric`` "cosine" vectors are brought to unit length when they come; ``version`` says which encoder made them.
+    With ``metric`` "cosine" vectors are brought to unit length when they come. ``version`` names their encoder.
     """
 
     def __init__(
@@ -176,6 +176,16 @@ class VisitorIndex:
             self._known[keys] = True
             if self._changed is not None:
                 self._changed.update(keys.tolist())
+
+    def move(self, key: int, vector: Floats) -> None:
+        """:meth:`put` for one vector of our own making, which needs no check: the hot path."""
+        with self._lock:
+            if key >= len(self._known):
+                self._reserve(key)
+            self.engine.put(np.array([key], dtype=np.int64), vector[None])
+            self._known[key] = True
+            if self._changed is not None:
+                self._changed.add(key)
 
     def remove(self, key: int) -> bool:
         """Remove a key. Whether it was there."""

@@ -13,7 +13,7 @@ from arauto.core.errors import InputError
 
 Codes = NDArray[np.int64]
 COLUMNS = ("user_id", "item_id", "timestamp")
-MOST_ITEMS = 40_000
+MOST_ITEMS = 20_000
 """Items that are modelled, the most met ones first: the closed form holds their square in memory."""
 
 

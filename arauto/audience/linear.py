@@ -1,9 +1,9 @@
 """Linear autoregression: ridge regression of the next items on the decayed history, in closed form.
 
 With x the decayed history of a user before an event (the last item weighs 1, the one before γ, …) and y what came next
-(the next item 1, the one after δ, …), ``B = (XᵀX + λI)⁻¹ XᵀY`` (SLIT of Choi et al. 2021, "Session-aware Linear Item-Item
-Models for Session-based Recommendation", without its normalisations). Both products are sums over events, so an event
-is learned by adding to them, and logs that were counted apart are added.
+(the next item 1, the one after δ, …), ``B = (XᵀX + λI)⁻¹ XᵀY`` (SLIT of Choi et al. 2021, "Session-aware Linear
+Item-Item Models for Session-based Recommendation", without its normalisations). Both products are sums over events, so
+an event is learned by adding to them, and logs that were counted apart are added.
 """
 
 from __future__ import annotations

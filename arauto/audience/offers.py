@@ -1,9 +1,9 @@
 """What to offer a visitor: what worked for similar visitors, by propensity-weighted outcomes, explored, with a reason.
 
-For a variant, each showing to a neighbour counts with weight similarity / propensity, so that what was shown often is not
-taken for what is liked (self-normalised inverse propensity, Swaminathan & Joachims 2015). The weighted rate is worth as
-many trials as its effective sample size (Kish 1965) says and is drawn towards the rate among everyone; a draw from the
-resulting beta ranks it (Thompson sampling), so what is little known is tried.
+For a variant, each showing to a neighbour counts with weight similarity / propensity, so that what was shown often is
+not taken for what is liked (self-normalised inverse propensity, Swaminathan & Joachims 2015). The weighted rate is
+worth as many trials as its effective sample size (Kish 1965) says and is drawn towards the rate among everyone; a draw
+from the resulting beta ranks it (Thompson sampling), so what is little known is tried.
 """
 
 from __future__ import annotations

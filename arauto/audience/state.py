@@ -1,4 +1,4 @@
-"""What a visitor did, as one string of bytes: their latest touches in order. A pure function of the set of their events.
+"""What a visitor did, as one string of bytes: their latest touches in order. It depends on the set of events alone.
 
 Late, repeated and out-of-order events therefore end in the same state, and so does a replay after a crash. A touch is
 29 bytes, big-endian, time first, so that the bytes sort as the touches do.
@@ -68,7 +68,7 @@ def add(packed: bytes, touch: Touch) -> bytes | None:
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How much a touch moves its visitor, by kind; each later item takes ``decay`` of it, each ``half_life_ms`` half."""
+    """How much a touch moves its visitor, by kind. Each later item leaves ``decay`` of it, each half-life half."""
 
     decay: float = 0.85
     half_life_ms: int = 30 * 86_400_000

@@ -161,7 +161,7 @@ class Visitors:
     def _keep(self, visitor: UUID, slot: int, packed: bytes) -> None:
         vector = self._remember(slot, packed)
         if vector.any():
-            self.index.put(slot, vector)
+            self.index.move(slot, vector)
         else:
             self.index.remove(slot)
         if self._dirty is not None:

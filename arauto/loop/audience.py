@@ -1,4 +1,4 @@
-"""The audience of a process: events that were stored move their visitor at once; the log makes it all again after a crash.
+"""The audience of a process: what was stored moves its visitor at once; the log makes it all again after a crash.
 
 Only events that may be kept of a known visitor come here (consent granted, no Global Privacy Control); an erasure, or a
 consent taken back, removes the visitor from memory and from the store before it is answered.
@@ -93,7 +93,7 @@ class VariantOffer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offers(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show a visitor next. ``known`` is False for a visitor of whom nothing is kept: then what works for all."""
+    """What to show a visitor next. ``known`` is False when nothing is kept of them: then what works for everyone."""
 
     visitor: UUID
     known: bool
@@ -241,6 +241,8 @@ class Audience:
 
     async def save(self) -> None:
         """Keep the states that changed. After a crash the log tells the rest."""
+        if not self._changed:
+            return
         changed, self._changed = self._changed, set()
         now = self._clock.now_ms() if not self._shared else self._read_ms
         states = [

@@ -44,8 +44,8 @@ class _Part:
 
 
 class Ingest:
-    """The one writer of this process. After each commit, before anyone is answered, ``stored`` hears of the rows and what
-    became of them, and ``committed`` is awaited."""
+    """The one writer of this process. After each commit, before anyone is answered, ``stored`` hears of the rows and
+    what became of them, and ``committed`` is awaited."""
 
     def __init__(
         self,

@@ -109,8 +109,9 @@ class Runtime:
             pulse.stop()
         if self.audience.ready.is_set():
             try:
-                await self.audience.save()
-            except StoreError:
+                async with asyncio.timeout(LOOK_S):
+                    await self.audience.save()
+            except (StoreError, TimeoutError):
                 log.warning("the audience was not saved; the log tells it again")
         await self.store.close()
 
