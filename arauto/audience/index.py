@@ -34,10 +34,10 @@ _FEW = 2000
 
 
 class Engine(Protocol):
-    """Where the vectors are. All arguments are checked."""
+    """Where the vectors are. All arguments are checked; ``known`` says which keys are there already."""
 
     def __len__(self) -> int: ...
-    def put(self, keys: Keys, vectors: Floats) -> None: ...
+    def put(self, keys: Keys, vectors: Floats, known: NDArray[np.bool_]) -> None: ...
     def remove(self, key: int) -> None: ...
     def vectors(self, keys: Keys) -> Floats: ...
     def nearest(self, queries: Floats, k: int, allowed: NDArray[np.bool_] | None) -> tuple[Keys, Floats]: ...
@@ -55,7 +55,7 @@ class Matrix:
     def __len__(self) -> int:
         return len(self._place)
 
-    def put(self, keys: Keys, vectors: Floats) -> None:
+    def put(self, keys: Keys, vectors: Floats, known: NDArray[np.bool_]) -> None:  # noqa: ARG002
         self._reserve(len(self._place) + len(keys))
         for key in keys.tolist():
             if key not in self._place:
@@ -172,7 +172,7 @@ class VisitorIndex:
                 keys, checked = keys[kept], checked[kept]
         with self._lock:
             self._reserve(int(keys.max()))
-            self.engine.put(keys, checked)
+            self.engine.put(keys, checked, self._known[keys])
             self._known[keys] = True
             if self._changed is not None:
                 self._changed.update(keys.tolist())
@@ -182,7 +182,7 @@ class VisitorIndex:
         with self._lock:
             if key >= len(self._known):
                 self._reserve(key)
-            self.engine.put(np.array([key], dtype=np.int64), vector[None])
+            self.engine.put(np.array([key], dtype=np.int64), vector[None], self._known[key : key + 1])
             self._known[key] = True
             if self._changed is not None:
                 self._changed.add(key)
@@ -251,6 +251,7 @@ class VisitorIndex:
             with self._lock:
                 keys = self.keys
                 vectors = self.engine.vectors(keys)
+                before = self._known.copy()
                 self._changed = set()
                 self._tried = len(keys)
             try:
@@ -258,19 +259,20 @@ class VisitorIndex:
                 with self._lock:
                     if fresh.recall < RECALL:
                         return False
-                    self._catch_up(fresh)
+                    self._catch_up(fresh, before)
                     self.engine = fresh
                     return True
             finally:
                 self._changed = None
 
-    def _catch_up(self, fresh: InvertedFile) -> None:
-        """Do to ``fresh`` what was done since its vectors were read."""
+    def _catch_up(self, fresh: InvertedFile, before: NDArray[np.bool_]) -> None:
+        """Do to ``fresh``, which holds the keys ``before``, what was done since its vectors were read."""
         for key in sorted(self._changed or ()):
+            had = before[key : key + 1] if key < len(before) else np.zeros(1, dtype=bool)
             if key in self:
                 one = np.array([key], dtype=np.int64)
-                fresh.put(one, self.engine.vectors(one))
-            elif key in fresh:
+                fresh.put(one, self.engine.vectors(one), had)
+            elif had[0]:
                 fresh.remove(key)
 
     def save(self, path: Path, about: Mapping[str, Any] | None = None) -> str:

@@ -57,13 +57,6 @@ class InvertedFile:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def __contains__(self, key: int) -> bool:
-        try:
-            self._index.direct_map.get(key)
-        except RuntimeError:
-            return False
-        return True
-
     @property
     def probes(self) -> int:
         return int(self._index.nprobe)
@@ -75,10 +68,9 @@ class InvertedFile:
             return False
         return bool(self._index.invlists.imbalance_factor() > _SKEW * self._even)
 
-    def put(self, keys: Keys, vectors: Floats) -> None:
-        old = np.array([key for key in keys.tolist() if key in self], dtype=np.int64)
-        if len(old):
-            self._remove(old)
+    def put(self, keys: Keys, vectors: Floats, known: NDArray[np.bool_]) -> None:
+        if known.any():
+            self._remove(keys[known])
         self._index.add_with_ids(vectors, keys)
         self._changes += len(keys)
 
