@@ -25,6 +25,7 @@ from arauto.audience import (
     code_of,
     fit,
     interactions_of,
+    pack,
     touch_of,
     write_faiss,
 )
@@ -59,8 +60,6 @@ def town(rng: np.random.Generator) -> tuple[Visitors, np.ndarray[Any, Any], list
     )
     visitors = Visitors(fit(log, Recipe()))
     now = SystemClock().now_ms() - 86_400_000
-    from arauto.audience.state import pack
-
     states = []
     for number in range(VISITORS):
         touches = [

@@ -1,8 +1,7 @@
 """What the offer policy would have earned on Open Bandit, against popularity: an off-policy estimate, or "cannot tell".
 
-The log's rows have no visitor, only four hashed user features: rows of equal features stand for similar visitors. Tallies
-come from the first 60 % of the log by time, weighted by propensity, and the policy is judged on the last 40 %; rows and
-policies are of one position, the three positions together.
+The log's rows have no visitor, only four hashed user features: rows of equal features stand for similar visitors.
+Tallies come from the first 60 % of the log by time, weighted by propensity; the policy is judged on the last 40 %.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arauto.audience import Candidate, Policy, Tally
-from arauto.audience.offers import choose, tally
-from arauto.audience.state import Shown
+from arauto.audience import Candidate, Policy, Shown, Tally, choose, tally
 from arauto.core.settings import load_settings
 from arauto.experiments import Log, abstention, evaluate_policy
 from arauto.loop import open_bandit_here, open_bandit_path

@@ -46,7 +46,7 @@ def resident() -> int:
 
 
 class Ours:
-    def __init__(self, count: int, dimensions: int) -> None:
+    def __init__(self, _: int, dimensions: int) -> None:
         sys.path.insert(0, str(Path.cwd()))
         from arauto.audience import VisitorIndex
 
@@ -117,7 +117,7 @@ class FaissIVF:
 
 
 class FaissFlat(FaissIVF):
-    def __init__(self, count: int, dimensions: int) -> None:
+    def __init__(self, _: int, dimensions: int) -> None:
         import faiss
 
         self.faiss, self.lists = faiss, 0
@@ -158,7 +158,7 @@ class Hnswlib:
 
 
 class Usearch(Hnswlib):
-    def __init__(self, count: int, dimensions: int) -> None:
+    def __init__(self, _: int, dimensions: int) -> None:
         from usearch.index import Index  # type: ignore[import-not-found]
 
         self.index = Index(

@@ -6,11 +6,11 @@ from arauto.audience.foreign import open_annoy, open_faiss, write_faiss
 from arauto.audience.index import EXACT_BELOW, VisitorIndex
 from arauto.audience.interactions import Interactions, Split, interactions_of, leave_last_out
 from arauto.audience.linear import Recipe, Statistics
-from arauto.audience.offers import Candidate, Offer, Policy, Tally
+from arauto.audience.offers import Candidate, Offer, Policy, Tally, choose, tally
 from arauto.audience.ranking import Measured, Quality
 from arauto.audience.rules import parse, sensitive
 from arauto.audience.segments import NOBODY, Clusters, Drift, Segment, adjusted_rand
-from arauto.audience.state import KINDS, MOST, Kind, Touch, Weights, touch_of, unpack
+from arauto.audience.state import KINDS, MOST, Kind, Shown, Touch, Weights, pack, touch_of, unpack
 from arauto.audience.visitors import Filter, ItemOffer, Neighbour, Visitors
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Recipe",
     "Row",
     "Segment",
+    "Shown",
     "Split",
     "Statistics",
     "Tally",
@@ -47,6 +48,7 @@ __all__ = [
     "Visitors",
     "Weights",
     "adjusted_rand",
+    "choose",
     "code_of",
     "encoder_of",
     "evaluate",
@@ -55,8 +57,10 @@ __all__ = [
     "leave_last_out",
     "open_annoy",
     "open_faiss",
+    "pack",
     "parse",
     "sensitive",
+    "tally",
     "touch_of",
     "unpack",
     "write_faiss",
