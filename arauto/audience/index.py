@@ -170,22 +170,18 @@ class VisitorIndex:
             if len(last) != len(keys):
                 kept = len(keys) - 1 - last
                 keys, checked = keys[kept], checked[kept]
+        self.move(keys, checked)
+
+    def move(self, keys: Keys, vectors: Floats) -> None:
+        """:meth:`put` for vectors of our own making, which need no check: the hot path. No key comes twice."""
+        if not len(keys):
+            return
         with self._lock:
             self._reserve(int(keys.max()))
-            self.engine.put(keys, checked, self._known[keys])
+            self.engine.put(keys, vectors, self._known[keys])
             self._known[keys] = True
             if self._changed is not None:
                 self._changed.update(keys.tolist())
-
-    def move(self, key: int, vector: Floats) -> None:
-        """:meth:`put` for one vector of our own making, which needs no check: the hot path."""
-        with self._lock:
-            if key >= len(self._known):
-                self._reserve(key)
-            self.engine.put(np.array([key], dtype=np.int64), vector[None], self._known[key : key + 1])
-            self._known[key] = True
-            if self._changed is not None:
-                self._changed.add(key)
 
     def remove(self, key: int) -> bool:
         """Remove a key. Whether it was there."""

@@ -89,34 +89,49 @@ class Visitors:
 
     def learn(self, visitor: UUID, touch: Touch) -> bool:
         """Take in one event. Whether anything changed: a repeat, or what is older than all that is kept, does not."""
+        return bool(self.learn_all([(visitor, touch)]))
+
+    def learn_all(self, events: Iterable[tuple[UUID, Touch]]) -> set[UUID]:
+        """Take in events; a visitor of several is encoded once. Returns whose state changed."""
         with self._lock:
-            slot = self._slots.get(visitor)
-            packed = add(self._packed[slot] if slot is not None else b"", touch)
-            if packed is None:
-                return False
-            slot = self._slot(visitor)
-            self._keep(visitor, slot, packed)
-            self.ledger.add(int(self._segment[slot]), touch)
-            if self._late is not None:
-                self._late.append((visitor, touch))
-            return True
+            changed: set[UUID] = set()
+            moved: dict[UUID, int] = {}
+            for visitor, touch in events:
+                slot = self._slots.get(visitor)
+                packed = add(self._packed[slot] if slot is not None else b"", touch)
+                if packed is None:
+                    continue
+                slot = self._slot(visitor)
+                self._set(slot, packed)
+                changed.add(visitor)
+                self.ledger.add(int(self._segment[slot]), touch)
+                if touch.kind != "impression":  # which weighs nothing
+                    moved[visitor] = slot
+                if self._late is not None:
+                    self._late.append((visitor, touch))
+            self._encode(moved.values())
+            if self._dirty is not None:
+                self._dirty |= changed
+            return changed
 
     def load(self, states: Iterable[tuple[UUID, bytes]]) -> None:
         """Add packed states, as :meth:`state` gave them, to what is known already."""
         with self._lock:
-            slots, vectors = [], []
+            slots = []
             for visitor, packed in states:
                 slot = self._slot(visitor)
+                whole = packed
                 if known := self._packed[slot]:
                     self.ledger.remove(int(self._segment[slot]), known)
-                    packed = pack([*unpack(known), *unpack(packed)])
-                vector = self._remember(slot, packed)
+                    whole = pack([*unpack(known), *unpack(packed)])
+                self._set(slot, whole)
                 slots.append(slot)
-                vectors.append(vector)
-                for touch in unpack(packed):
+                if self._dirty is not None:
+                    self._dirty.add(visitor)
+            self._encode(slots)
+            for slot in slots:
+                for touch in unpack(self._packed[slot]):
                     self.ledger.add(int(self._segment[slot]), touch)
-            if slots:
-                self._place(slots, np.stack(vectors))
 
     def state(self, visitor: UUID) -> bytes:
         """What is kept of a visitor, packed; empty when nothing is."""
@@ -158,28 +173,21 @@ class Visitors:
         self._slots[visitor], self._owners[slot] = slot, visitor
         return slot
 
-    def _keep(self, visitor: UUID, slot: int, packed: bytes) -> None:
-        vector = self._remember(slot, packed)
-        if vector.any():
-            self.index.move(slot, vector)
-        else:
-            self.index.remove(slot)
-        if self._dirty is not None:
-            self._dirty.add(visitor)
-
-    def _remember(self, slot: int, packed: bytes) -> NDArray[np.float32]:
-        """Set state, time and segment. Returns the vector."""
+    def _set(self, slot: int, packed: bytes) -> None:
         self._packed[slot] = packed
         self._last[slot] = int.from_bytes(packed[-SIZE:][:8], "big")
-        vector = self.encoder.vector(history(packed, self.weights))
-        self._segment[slot] = self.clusters.label(vector[None])[0]
-        return vector
 
-    def _place(self, slots: list[int], vectors: NDArray[np.float32]) -> None:
-        """Put the vectors that say something into the index."""
+    def _encode(self, slots: Iterable[int]) -> None:
+        """Compute vectors from states, and put them where they belong."""
+        chosen = list(slots)
+        if not chosen:
+            return
+        vectors = np.stack([self.encoder.vector(history(self._packed[slot], self.weights)) for slot in chosen])
+        self._segment[chosen] = self.clusters.label(vectors)
         real = vectors.any(axis=1)
-        self.index.put(np.array(slots, dtype=np.int64)[real], vectors[real])
-        for slot in np.array(slots)[~real].tolist():
+        keys = np.array(chosen, dtype=np.int64)
+        self.index.move(keys[real], vectors[real])
+        for slot in keys[~real].tolist():
             self.index.remove(slot)
 
     def longest_away(self) -> UUID:
@@ -282,27 +290,44 @@ class Visitors:
         with self._lock:
             slots = self.index.keys
             vectors = self.index.vectors(slots) if len(slots) else np.zeros((0, self.index.dimensions), np.float32)
-            before, old = self._segment[slots].copy(), self.clusters
-            owners = [self._owners[slot] for slot in slots.tolist()]
-            packed = [self._packed[slot] for slot in slots.tolist()]
+            before, old = self._segment.copy(), self.clusters
+            everyone = [(slot, owner, self._packed[slot]) for owner, slot in self._slots.items()]
             self._late = []
-        fresh = segmenting.cluster(vectors, count, before=old, seed=seed)
-        fresh = segmenting.match(fresh, fresh.label(vectors), before)
-        labels = fresh.label(vectors)
-        ledger = ledger_of(zip(labels.tolist(), packed, strict=True))
-        with self._lock:
-            self.clusters, self.ledger = fresh, ledger
-            for slot, owner, label in zip(slots.tolist(), owners, labels.tolist(), strict=True):
-                if self._owners[slot] == owner:
-                    self._segment[slot] = label
-            for owner, touch in self._late:
-                self.ledger.add(self.segment(owner), touch)
+        try:
+            fresh = segmenting.cluster(vectors, count, before=old, seed=seed)
+            fresh = segmenting.match(fresh, fresh.label(vectors), before[slots])
+            labels = np.full(len(before), NOBODY, dtype=np.int64)
+            labels[slots] = fresh.label(vectors)
+            ledger = ledger_of((int(labels[slot]), packed) for slot, _, packed in everyone)
+            with self._lock:
+                self._regrouped(fresh, labels, ledger, everyone)
+        finally:
             self._late = None
         # Names come from some of the visitors: reading all of a large audience would hold up the events.
-        some = np.random.default_rng(seed).permutation(len(labels))[:_NAMED_BY]
-        met = [self._met(packed[place]) for place in some.tolist()]
-        found = segmenting.describe(fresh, labels, labels[some], met)
-        return found, segmenting.drift(labels, before)
+        some = [everyone[place] for place in np.random.default_rng(seed).permutation(len(everyone))[:_NAMED_BY]]
+        met = [self._met(packed) for _, _, packed in some]
+        found = segmenting.describe(fresh, labels[slots], labels[[slot for slot, _, _ in some]], met)
+        return found, segmenting.drift(labels[slots], before[slots])
+
+    def _regrouped(
+        self,
+        fresh: Clusters,
+        labels: NDArray[np.int64],
+        ledger: Ledger,
+        everyone: Iterable[tuple[int, UUID, bytes]],
+    ) -> None:
+        """Switch to new segments, and do what was done since the visitors were read."""
+        self.clusters, self.ledger = fresh, ledger
+        for slot, owner, packed in everyone:
+            if self._owners[slot] == owner:
+                self._segment[slot] = labels[slot]
+            else:
+                ledger.remove(int(labels[slot]), packed)
+        for owner, touch in self._late or ():
+            if (place := self._slots.get(owner)) is not None:
+                if place in self.index:
+                    self._segment[place] = fresh.label(self.index.vectors(place))[0]
+                ledger.add(int(self._segment[place]), touch)
 
     def _met(self, packed: bytes) -> list[str]:
         names = (self._name(touch.code) for touch in unpack(packed) if touch.kind != "impression")
@@ -365,7 +390,4 @@ class Visitors:
             for slot, owner, _ in todo:
                 if self._slots.get(owner) != slot and self._owners[slot] is None:
                     fresh.remove(slot)
-            for owner in changed or ():
-                slot = self._slots.get(owner, -1)
-                if slot >= 0:
-                    self._keep(owner, slot, self._packed[slot])
+            self._encode([self._slots[owner] for owner in changed or () if owner in self._slots])

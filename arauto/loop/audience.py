@@ -27,6 +27,7 @@ from arauto.audience import (
     Recipe,
     Segment,
     Statistics,
+    Touch,
     Visitors,
     code_of,
     encoder_of,
@@ -50,6 +51,8 @@ GROUP_MS = 600_000
 SEGMENTS = 8
 MOST_VISITORS = 1_000_000
 """Visitors in memory; past it, the one who was away longest makes room."""
+MOST_NAMES = 1_000_000
+"""Item names in memory; of later ones only the code is known."""
 _KINDS: Mapping[str, Kind] = {
     "impression": "impression",
     "view": "view",
@@ -120,9 +123,13 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Audience:
-    """Visitors, kept in step with the log. ``shared`` says that other processes write to the same database."""
+    """Visitors, kept in step with the log. ``shared`` says that other processes write to the same database; without
+    ``kept``, nothing is kept of anyone."""
 
-    def __init__(self, store: Store, book: ReceiptBook, clock: Clock, home: Path, *, shared: bool = False) -> None:
+    def __init__(
+        self, store: Store, book: ReceiptBook, clock: Clock, home: Path, *, shared: bool = False, kept: bool = True
+    ) -> None:
+        self._kept = kept
         self.visitors = Visitors()
         self.ready = asyncio.Event()
         self._store, self._book, self._clock = store, book, clock
@@ -141,17 +148,22 @@ class Audience:
 
     def stored(self, rows: Sequence[EventRow], done: Appended) -> None:
         """Take in what an append stored. The hot path: memory only."""
+        if not self._kept:
+            return
+        events = []
         for place, (row, status) in enumerate(zip(rows, done.status, strict=True)):
-            if status != "stored" or row.visitor_id is None or row.tomb in self._gone or row.type not in _KINDS:
+            if status != "stored" or row.visitor_id is None or row.type not in _KINDS or row.tomb in self._gone:
                 continue
-            variant, chance = (row.variant_id, row.propensity)
+            variant, chance = row.variant_id, row.propensity
             if variant is None:
                 variant, chance = done.joined.get(place, (None, None))
-            self._learn(row.visitor_id, row.event_id, row.type, row.occurred_ms, row.site_id, row.ref, variant, chance)
+            one = self._touch(row.event_id, row.type, row.occurred_ms, row.site_id, row.ref, variant, chance)
+            if one is not None:
+                events.append((row.visitor_id, one))
+        self._learn(events)
 
-    def _learn(
+    def _touch(
         self,
-        visitor: UUID,
         event: UUID,
         kind: str,
         at_ms: int,
@@ -159,21 +171,29 @@ class Audience:
         ref: str | None,
         variant: int | None,
         chance: float | None,
-    ) -> None:
+    ) -> Touch | None:
+        """The touch of an event, or None for one that tells nothing: the view of a page without a name."""
         if ref and kind in ("view", "cart"):
             code = code_of(ref, str(site))
-            self.visitors.names.setdefault(code, ref)
+            if len(self.visitors.names) < MOST_NAMES:
+                self.visitors.names.setdefault(code, ref)
         elif variant is not None or kind == "purchase":
             code = variant or 0
         else:
-            return
-        if self.visitors.learn(visitor, touch_of(event, at_ms, _KINDS[kind], code, chance or 0.0)):
-            self._changed.add(visitor)
-            if len(self.visitors) > MOST_VISITORS:
+            return None
+        return touch_of(event, at_ms, _KINDS[kind], code, chance or 0.0)
+
+    def _learn(self, events: Sequence[tuple[UUID, Touch]]) -> None:
+        if events:
+            self._changed |= self.visitors.learn_all(events)
+            while len(self.visitors) > MOST_VISITORS:
                 self.visitors.forget(self.visitors.longest_away())
 
     async def load(self) -> None:
         """Read the encoder, the saved states, and the log since; then answer."""
+        if not self._kept:
+            self.ready.set()
+            return
         await self._adopt()
         self.visitors.names.update(await self._store.states.names())
         self._read_ms = await self._store.states.read_ms()
@@ -185,6 +205,8 @@ class Audience:
 
     async def tend(self) -> None:
         """What is due now and then: others' events, a new encoder, a skewed index, new segments, saving."""
+        if not self._kept:
+            return
         await self._adopt()
         if self._shared:
             await self._read_log()
@@ -202,19 +224,16 @@ class Audience:
         self._read_ms = now
 
     def _take(self, part: Iterable[Told]) -> None:
+        events = []
         for one in part:
             if self._gone and self._book.tomb(one.visitor_id) in self._gone:
                 continue
-            self._learn(
-                one.visitor_id,
-                one.event_id,
-                one.type,
-                one.occurred_ms,
-                one.site_id,
-                one.ref,
-                one.variant_id,
-                one.propensity,
+            touch = self._touch(
+                one.event_id, one.type, one.occurred_ms, one.site_id, one.ref, one.variant_id, one.propensity
             )
+            if touch is not None:
+                events.append((one.visitor_id, touch))
+        self._learn(events)
 
     async def _adopt(self) -> None:
         """Take over the encoder's file when it is new."""

@@ -56,7 +56,7 @@ class Runtime:
         self.book = book
         self.clock = clock
         shared = settings.workers > 1 or bool(settings.database_url)
-        self.audience = Audience(store, book, clock, settings.home, shared=shared)
+        self.audience = Audience(store, book, clock, settings.home, shared=shared, kept=settings.audience)
         lane = 0 if settings.workers == 1 else os.getpid()
         self.decider = Decider(book, clock, lane=lane, group_of=self.audience.group_of)
         self.counts = {"stored": 0, "duplicate": 0, "refused": 0, "erased": 0}

@@ -53,7 +53,7 @@ def test_any_changes_leave_what_a_dictionary_would(changes):
             index.put(key, row)
             model[key] = row / np.linalg.norm(row)
         elif what == "m":
-            index.move(key, row / np.linalg.norm(row))
+            index.move(np.array([key]), (row / np.linalg.norm(row))[None])
             model[key] = row / np.linalg.norm(row)
         else:
             assert index.remove(key) == (model.pop(key, None) is not None)
