@@ -30,7 +30,7 @@ def open_faiss(path: Path) -> VisitorIndex:
     faiss = need("faiss")
     _check(path)
     try:
-        found = faiss.downcast_index(faiss.read_index(str(path)))
+        found = faiss.read_index(str(path))
         keys, vectors = _contents(faiss, found)
     except (RuntimeError, AttributeError) as failure:
         reason = str(failure).splitlines()[-1][:200] if str(failure) else "of an unknown kind"

@@ -26,6 +26,9 @@ NOBODY = -1
 SMALLEST = 20
 """Visitors that a segment has at least: fewer could be told apart."""
 _ROUNDS = 15
+_STARTS = 4
+_BETTER = 1.02
+"""How many times better another start must fit than the centroids of before to replace them."""
 _KEPT_OVERLAP = 0.2
 """Share of members (Jaccard) from which a cluster is the old one."""
 _ALARM = 1e-3
@@ -82,21 +85,31 @@ def cluster(vectors: Floats, count: int, *, before: Clusters = NO_CLUSTERS, seed
     if count < 1:
         return Clusters(np.zeros((0, vectors.shape[1]), dtype=np.float32), np.zeros(0, dtype=np.int64), before.next_id)
     rng = np.random.default_rng(seed)
-    centroids = _start(real, count, before.centroids if before.centroids.shape[1:] == real.shape[1:] else None, rng)
-    for _ in range(_ROUNDS):
-        nearest = (real @ centroids.T).argmax(axis=1)
-        sizes = np.bincount(nearest, minlength=len(centroids))
-        sums = np.zeros_like(centroids)
-        np.add.at(sums, nearest, real)
-        moved = _unit(np.where(sizes[:, None] > 0, sums, centroids))
-        if np.allclose(moved, centroids, atol=1e-5):
-            break
-        centroids = moved
+    known = len(before.ids) > 0 and before.centroids.shape[1] == real.shape[1]
+    starts = [_start(real, count, None, rng) for _ in range(1 if known else _STARTS)]
+    tries = [_refine(real, start) for start in starts]
+    centroids, fit = max(tries, key=lambda one: one[1])
+    if known:
+        same, fit_before = _refine(real, _start(real, count, before.centroids, rng))
+        centroids = same if fit_before >= fit / _BETTER else centroids
     sizes = np.bincount((real @ centroids.T).argmax(axis=1), minlength=len(centroids))
     large = sizes >= SMALLEST
     kept = centroids[large] if large.any() else _unit(real.mean(axis=0, keepdims=True))
     first = before.next_id
     return Clusters(kept, np.arange(first, first + len(kept)), first + len(kept))
+
+
+def _refine(real: Floats, centroids: Floats) -> tuple[Floats, float]:
+    """Lloyd's rounds on the sphere. Returns the centroids, and the mean similarity to the nearest."""
+    for _ in range(_ROUNDS):
+        nearest = (real @ centroids.T).argmax(axis=1)
+        sums = np.zeros_like(centroids)
+        np.add.at(sums, nearest, real)
+        moved = _unit(np.where(sums.any(axis=1, keepdims=True), sums, centroids))
+        if np.allclose(moved, centroids, atol=1e-5):
+            break
+        centroids = moved
+    return centroids, float((real @ centroids.T).max(axis=1).mean())
 
 
 def _start(real: Floats, count: int, before: Floats | None, rng: np.random.Generator) -> Floats:
@@ -208,8 +221,8 @@ def apart(own: Mapping[str, int], every: Mapping[str, int], most: int = 3) -> li
     for item, count in own.items():
         prior = strength * every[item] / whole
         rest = every[item] - count
-        odds = np.log((count + prior) / (inside + strength - count - prior))
-        others = np.log((rest + prior) / (outside + strength - rest - prior))
+        odds = np.log((count + prior) / max(inside + strength - count - prior, 1e-9))
+        others = np.log((rest + prior) / max(outside + strength - rest - prior, 1e-9))
         scores[item] = float((odds - others) / np.sqrt(1 / (count + prior) + 1 / (rest + prior)))
     best = sorted(scores, key=lambda item: (-scores[item], item))
     return [item for item in best[:most] if scores[item] > 1.96]

@@ -307,7 +307,9 @@ class Visitors:
         some = [everyone[place] for place in np.random.default_rng(seed).permutation(len(everyone))[:_NAMED_BY]]
         met = [self._met(packed) for _, _, packed in some]
         found = segmenting.describe(fresh, labels[slots], labels[[slot for slot, _, _ in some]], met)
-        return found, segmenting.drift(labels[slots], before[slots])
+        changed = segmenting.drift(labels[slots], before[slots])
+        # Another encoder, or the first segments: nobody has shifted.
+        return found, changed if len(old.ids) else msgspec.structs.replace(changed, shifted=False)
 
     def _regrouped(
         self,

@@ -10,14 +10,14 @@ DAY_MS = 86_400_000
 START = 1_790_000_000_000
 
 
-def shop(users=80, each=6, seed=0):
-    """Columns of a log. User u has taste u % 4 and meets its items in the order of their numbers, with gaps."""
+def shop(users=80, each=6, seed=0, ordered=False):
+    """Columns of a log. User u has taste u % 4 and meets some of its items; when ``ordered``, one after the other."""
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(users):
-        start = rng.integers(10)
-        for step in range(each):
-            item = (user % 4) * 10 + (start + step) % 10
+        met = (rng.integers(10) + np.arange(each)) % 10 if ordered else rng.permutation(10)[:each]
+        for step, own in enumerate(met):
+            item = (user % 4) * 10 + own
             rows.append((f"u{user:03}", f"i{item:02}", START + step * 1000 + user))
     rng.shuffle(rows)
     names = ("user_id", "item_id", "timestamp")

@@ -72,7 +72,7 @@ def test_popular_lately_looks_back_from_the_moment_only():
 
 def test_order_is_worth_more_than_company_where_order_is_all():
     told = []
-    found = evaluate(log(users=160, each=6), told=told.append)
+    found = evaluate(log(users=160, each=6, ordered=True), told=told.append)
     best = found.rows[0]
     assert best.model == OURS
     assert best.quality.ndcg.value > 0.9

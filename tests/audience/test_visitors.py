@@ -50,7 +50,8 @@ def test_the_order_of_events_is_no_matter(encoder):
     for who in one:
         assert other.state(who) == one.state(who)
         assert other.vector(who).tolist() == one.vector(who).tolist()
-        assert {near.visitor for near in other.neighbours(who, 5)} == {near.visitor for near in one.neighbours(who, 5)}
+        near, wanted = other.neighbours(who, 5), one.neighbours(who, 5)
+        assert [n.similarity for n in near] == pytest.approx([n.similarity for n in wanted], abs=1e-6)
 
 
 def _touches(visitors, who):
@@ -105,9 +106,9 @@ def test_filters_keep_to_a_segment_and_to_the_recent(encoder):
 
 
 def test_segments_are_the_planted_tastes_with_names_and_places(encoder):
-    visitors = filled(encoder)
+    visitors = filled(encoder, users=160)
     found, drift = visitors.regroup(4)
-    assert [one.size for one in found] == [20, 20, 20, 20]
+    assert [one.size for one in found] == [40, 40, 40, 40]
     assert not drift.shifted
     for one in found:
         assert len({item[1] for item in one.items}) == 1
@@ -118,7 +119,7 @@ def test_segments_are_the_planted_tastes_with_names_and_places(encoder):
 
 
 def test_a_new_encoder_is_taken_over_with_everyone_and_segments_keep_their_ids(encoder):
-    visitors = filled()
+    visitors = filled(users=160)
     visitors.regroup(4)
     ids = {who: visitors.segment(who) for who in visitors}
     visitors.adopt(encoder)
@@ -127,7 +128,7 @@ def test_a_new_encoder_is_taken_over_with_everyone_and_segments_keep_their_ids(e
     assert tastes(visitors.neighbours(visitor(0), 10)).count(0) >= 9
     _, drift = visitors.regroup(4)
     assert drift.agreement > 0.95
-    assert sum(visitors.segment(who) == ids[who] for who in visitors) >= 76
+    assert sum(visitors.segment(who) == ids[who] for who in visitors) >= 152
 
 
 def test_what_happens_during_a_change_of_encoder_is_not_lost(encoder, monkeypatch):
@@ -154,20 +155,19 @@ def test_what_happens_during_a_change_of_encoder_is_not_lost(encoder, monkeypatc
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_next_items_are_of_the_taste_new_and_have_a_reason(encoder, trained):
-    visitors = filled(encoder if trained else None)
+    visitors = filled(encoder if trained else None, users=320)
     met = {visitors.names[touch.code] for touch in _touches(visitors, visitor(2))}
     found = visitors.next_items(visitor(2), count=3)
     assert {one.item[1] for one in found} == {"2"}
     assert not met & {one.item for one in found}
     assert "similar visitors looked at this" in found[0].reason["en"]
     assert "visitantes parecidos viram isto" in found[0].reason["pt-BR"]
-    for n in (6, 10, 14):
-        visitors.learn(visitor(n), touch_of(event(n * 100), START + DAY_MS, "cart", code_of(found[0].item)))
-        visitors.learn(visitor(n), touch_of(event(n * 100 + 1), START + DAY_MS + 1, "purchase", 0))
+    for n, near in enumerate(visitors.neighbours(visitor(2), 12)):
+        visitors.learn(near.visitor, touch_of(event(9000 + n), START + DAY_MS, "cart", code_of(found[0].item)))
+        visitors.learn(near.visitor, touch_of(event(9100 + n), START + DAY_MS + 1, "purchase", 0))
     again = next(one for one in visitors.next_items(visitor(2), count=5) if one.item == found[0].item)
-    assert again.bought == 3
-    assert again.reason["en"].startswith("3 of ")
-    assert again.reason["en"].endswith("bought this")
+    assert again.bought >= 3
+    assert again.reason["en"] == f"{again.bought} of {again.similar} similar visitors bought this"
 
 
 def test_offers_follow_what_similar_visitors_did(encoder):
