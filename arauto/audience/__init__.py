@@ -10,7 +10,7 @@ from arauto.audience.offers import Candidate, Offer, Policy, Tally, choose, tall
 from arauto.audience.ranking import Measured, Quality
 from arauto.audience.rules import parse, sensitive
 from arauto.audience.segments import NOBODY, Clusters, Drift, Segment, adjusted_rand
-from arauto.audience.state import KINDS, MOST, Kind, Shown, Touch, Weights, pack, touch_of, unpack
+from arauto.audience.state import KINDS, MOST, NOTHING, Kind, Shown, Touch, Weights, pack, touch_of, unpack
 from arauto.audience.visitors import Filter, ItemOffer, Neighbour, Visitors
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "KINDS",
     "MOST",
     "NOBODY",
+    "NOTHING",
     "OURS",
     "About",
     "Candidate",

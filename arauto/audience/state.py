@@ -17,6 +17,8 @@ MOST = 64
 """Touches kept of a visitor."""
 _LAYOUT = struct.Struct(">QQQfB")
 SIZE = _LAYOUT.size
+NOTHING = 0
+"""The code of a purchase of which only the order is known."""
 
 Kind = Literal["impression", "view", "click", "cart", "purchase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -90,7 +92,7 @@ def history(packed: bytes, weights: Weights) -> list[tuple[int, float]]:
     newest = 0
     for at_ms, _, code, _, kind in reversed(list(_LAYOUT.iter_unpack(packed))):
         strength = by_kind[kind]
-        if strength == 0.0:
+        if strength == 0.0 or code == NOTHING:
             continue
         newest = newest or at_ms
         if (known := met.get(code)) is not None:
@@ -137,5 +139,5 @@ def bought(packed: bytes) -> dict[int, int]:
             for code in (*cart, touch.code):
                 found[code] = touch.at_ms
             cart.clear()
-    found.pop(0, None)
+    found.pop(NOTHING, None)
     return found

@@ -178,7 +178,7 @@ class Audience:
             if len(self.visitors.names) < MOST_NAMES:
                 self.visitors.names.setdefault(code, ref)
         elif variant is not None or kind == "purchase":
-            code = variant or 0
+            code = variant or NOTHING
         else:
             return None
         return touch_of(event, at_ms, _KINDS[kind], code, chance or 0.0)

@@ -162,9 +162,9 @@ def test_next_items_are_of_the_taste_new_and_have_a_reason(encoder, trained):
     assert not met & {one.item for one in found}
     assert "similar visitors looked at this" in found[0].reason["en"]
     assert "visitantes parecidos viram isto" in found[0].reason["pt-BR"]
-    for n, near in enumerate(visitors.neighbours(visitor(2), 12)):
-        visitors.learn(near.visitor, touch_of(event(9000 + n), START + DAY_MS, "cart", code_of(found[0].item)))
-        visitors.learn(near.visitor, touch_of(event(9100 + n), START + DAY_MS + 1, "purchase", 0))
+    for n in range(6, 320, 4):
+        visitors.learn(visitor(n), touch_of(event(9000 + n), START + DAY_MS, "cart", code_of(found[0].item)))
+        visitors.learn(visitor(n), touch_of(event(9500 + n), START + DAY_MS + 1, "purchase", 0))
     again = next(one for one in visitors.next_items(visitor(2), count=5) if one.item == found[0].item)
     assert again.bought >= 3
     assert again.reason["en"] == f"{again.bought} of {again.similar} similar visitors bought this"
