@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.audience.offers import LEAST_CHANCE, Goal, Tally
-from arauto.audience.state import Touch, unpack
+from arauto.audience.state import Kind, Touch, dealt
 
 _SHOWN, _WEIGHT, _SQUARE, _CLICKS, _CLICKED, _BUYS, _BOUGHT = range(7)
 
@@ -20,27 +20,35 @@ class Ledger:
     def __init__(self) -> None:
         self._rows: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0] * 7)
 
-    def add(self, segment: int, touch: Touch, sign: float = 1.0) -> None:
-        """Count a touch of a visitor of ``segment``, or with ``sign`` −1 take it out again."""
-        if touch.kind not in ("impression", "click", "purchase") or touch.chance <= 0:
+    def add(self, segment: int, touch: Touch) -> None:
+        """Count a touch of a visitor of ``segment``."""
+        if touch.chance > 0:
+            self._count(segment, touch.code, touch.chance, touch.kind, 1.0)
+
+    def put(self, segment: int, packed: bytes, sign: float = 1.0) -> None:
+        """Count all touches of a visitor."""
+        for code, chance, kind in dealt(packed):
+            self._count(segment, code, chance, kind, sign)
+
+    def remove(self, segment: int, packed: bytes) -> None:
+        """Take all touches of a visitor out again."""
+        self.put(segment, packed, -1.0)
+
+    def _count(self, segment: int, variant: int, chance: float, kind: Kind, sign: float) -> None:
+        if kind not in ("impression", "click", "purchase"):
             return
-        row = self._rows[segment, touch.code]
-        weight = sign / max(touch.chance, LEAST_CHANCE)
-        if touch.kind == "impression":
+        row = self._rows[segment, variant]
+        weight = sign / max(chance, LEAST_CHANCE)
+        if kind == "impression":
             row[_SHOWN] += sign
             row[_WEIGHT] += weight
             row[_SQUARE] += sign * weight * weight
-        elif touch.kind == "click":
+        elif kind == "click":
             row[_CLICKS] += sign
             row[_CLICKED] += weight
         else:
             row[_BUYS] += sign
             row[_BOUGHT] += weight
-
-    def remove(self, segment: int, packed: bytes) -> None:
-        """Take out all of a visitor's touches."""
-        for touch in unpack(packed):
-            self.add(segment, touch, -1.0)
 
     def everyone(self, goal: Goal) -> dict[int, Tally]:
         """How each variant did with all visitors."""
@@ -77,6 +85,5 @@ def ledger_of(states: Iterable[tuple[int, bytes]]) -> Ledger:
     """The ledger of visitors, each with a segment and packed touches."""
     found = Ledger()
     for segment, packed in states:
-        for touch in unpack(packed):
-            found.add(segment, touch)
+        found.put(segment, packed)
     return found

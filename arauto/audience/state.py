@@ -55,6 +55,11 @@ def unpack(packed: bytes) -> Iterator[Touch]:
         yield Touch(at_ms, event, code, chance, KINDS[kind])
 
 
+def dealt(packed: bytes) -> list[tuple[int, float, Kind]]:
+    """Code, chance and kind of the touches that go back to a decision."""
+    return [(code, chance, KINDS[kind]) for _, _, code, chance, kind in _LAYOUT.iter_unpack(packed) if chance > 0]
+
+
 def add(packed: bytes, touch: Touch) -> bytes | None:
     """``packed`` with one more touch, or None when that changes nothing."""
     one = _LAYOUT.pack(*touch[:4], _PLACE[touch.kind])

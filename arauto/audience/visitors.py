@@ -72,7 +72,7 @@ class Visitors:
         self.ledger = Ledger()
         self._lock = threading.RLock()
         self._dirty: set[UUID] | None = None
-        self._late: list[tuple[UUID, Touch]] | None = None
+        self._late: list[tuple[UUID, Touch | None]] | None = None
         self.index = self._new_index(self.encoder)
 
     def _new_index(self, encoder: Encoder) -> VisitorIndex:
@@ -130,8 +130,7 @@ class Visitors:
                     self._dirty.add(visitor)
             self._encode(slots)
             for slot in slots:
-                for touch in unpack(self._packed[slot]):
-                    self.ledger.add(int(self._segment[slot]), touch)
+                self.ledger.put(int(self._segment[slot]), self._packed[slot])
 
     def state(self, visitor: UUID) -> bytes:
         """What is kept of a visitor, packed; empty when nothing is."""
@@ -152,6 +151,9 @@ class Visitors:
             self.index.remove(slot)
             if self._dirty is not None:
                 self._dirty.add(visitor)
+            if self._late is not None:
+                self._late = [one for one in self._late if one[0] != visitor]
+                self._late.append((visitor, None))
             return True
 
     def _slot(self, visitor: UUID) -> int:
@@ -319,17 +321,20 @@ class Visitors:
         everyone: Iterable[tuple[int, UUID, bytes]],
     ) -> None:
         """Switch to new segments, and do what was done since the visitors were read."""
+        late = self._late or []
         self.clusters, self.ledger = fresh, ledger
-        for slot, owner, packed in everyone:
-            if self._owners[slot] == owner:
-                self._segment[slot] = labels[slot]
-            else:
-                ledger.remove(int(labels[slot]), packed)
-        for owner, touch in self._late or ():
-            if (place := self._slots.get(owner)) is not None:
-                if place in self.index:
-                    self._segment[place] = fresh.label(self.index.vectors(place))[0]
-                ledger.add(int(self._segment[place]), touch)
+        self._segment[: len(labels)] = labels
+        if gone := {owner for owner, touch in late if touch is None}:
+            for slot, owner, packed in everyone:
+                if owner in gone:
+                    ledger.remove(int(labels[slot]), packed)
+                    self._segment[slot] = NOBODY
+        for owner, touch in late:
+            if touch is not None:
+                slot = self._slots[owner]
+                known = slot in self.index
+                self._segment[slot] = fresh.label(self.index.vectors(slot))[0] if known else NOBODY
+                ledger.add(int(self._segment[slot]), touch)
 
     def _met(self, packed: bytes) -> list[str]:
         names = (self._name(touch.code) for touch in unpack(packed) if touch.kind != "impression")

@@ -12,7 +12,7 @@ from arauto.core.events import EventType
 from arauto.store.database import Database
 
 _LOG = resources.files("arauto.store").joinpath("sql", "touches.sql").read_bytes()
-_AT_ONCE = 5000
+_AT_ONCE = 1000
 _SIGN = 1 << 64
 
 
