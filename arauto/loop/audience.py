@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.audience import (
+    NOTHING,
     Candidate,
     Drift,
     Encoder,
