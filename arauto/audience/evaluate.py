@@ -97,7 +97,9 @@ def _models(split: Split, *, small: bool, tune: bool) -> Iterable[tuple[str, lis
     near, shrunk = ((50, 200, 1000), (0, 10, 50)) if small else ((100, 1000), (10,))
     yield "item_knn", [{"neighbours": k, "shrink": s} for k in near for s in shrunk], _knn
     if has("implicit"):
-        grid = [{"factors": f, "ridge": r, "alpha": a} for f in (32, 64, 128) for r in (0.1, 10.0) for a in (1, 10)]
+        grid: list[dict[str, float]] = [
+            {"factors": f, "ridge": r, "alpha": a} for f in (32, 64, 128) for r in (0.1, 10.0) for a in (1, 10)
+        ]
         yield "implicit_als", grid if small else grid[::5], _als
     yield "popular_lately", [{"share": share} for share in ((0.005, 0.02, 0.1, 0.3) if small else (0.02, 0.2))], lately
     yield "popularity", [{}], counts

@@ -192,6 +192,11 @@ class Visitors:
         for slot in keys[~real].tolist():
             self.index.remove(slot)
 
+    def last_ms(self, visitor: UUID) -> int:
+        """When a visitor was last here; 0 for one who is not known."""
+        slot = self._slots.get(visitor)
+        return 0 if slot is None else int(self._last[slot])
+
     def longest_away(self) -> UUID:
         """The visitor who was away longest."""
         with self._lock:

@@ -218,8 +218,11 @@ class Audience:
         await self.save()
 
     async def _read_log(self) -> None:
-        now = self._clock.now_ms()
-        async for part in self._store.states.log(max(0, self._read_ms - OVERLAP_MS)):
+        now, since = self._clock.now_ms(), max(0, self._read_ms - OVERLAP_MS)
+        for visitor, at_ms in (await self._store.states.withdrawn(since)).items():
+            if self.visitors.last_ms(visitor) <= at_ms:
+                self.visitors.forget(visitor)
+        async for part in self._store.states.log(since):
             self._take(part)
             await asyncio.sleep(0)
         self._read_ms = now
@@ -248,7 +251,7 @@ class Audience:
         try:
             encoder = await asyncio.to_thread(Encoder.load, self._file)
             await asyncio.to_thread(self.visitors.adopt, encoder)
-            self._stamp = stamp
+            self._stamp, self._found_ms = stamp, 0
         except ArautoError as failure:
             log.warning("the encoder was not taken over: %s", failure)
 

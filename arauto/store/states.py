@@ -99,6 +99,13 @@ class States:
         async with self._database.connection() as connection:
             await connection.execute("DELETE FROM visitor_states WHERE visitor_id = %s", [visitor])
 
+    async def withdrawn(self, since_ms: int) -> dict[UUID, int]:
+        """Who took their consent back from then on, and when."""
+        rows = await self._database.fetch(
+            "SELECT visitor_id, at_ms FROM consents WHERE state = 'denied' AND at_ms >= %s", [since_ms]
+        )
+        return {row["visitor_id"]: row["at_ms"] for row in rows}
+
     async def tomb(self, erasure: int) -> str | None:
         """The tomb of an erasure, by its number."""
         row = await self._database.fetch_one("SELECT tomb FROM erasures WHERE id = %s", [erasure])

@@ -183,6 +183,9 @@ async def test_another_process_hears_of_an_erasure_and_of_events(settings, clock
         await crowd(shop, 6)
         await other.audience.tend()
         assert set(other.audience.visitors) == set(one.audience.visitors)
+        await shop.send(shop.event(4, "view", item="a1"), consent="denied")
+        await other.audience.tend()
+        assert person(4) not in other.audience.visitors
         await one.erase(person(3), "test")
         await until(lambda: person(3) not in other.audience.visitors)
         await other.audience.tend()
