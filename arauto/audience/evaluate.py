@@ -109,9 +109,9 @@ def recipes(*, small: bool) -> list[dict[str, float]]:
     """The settings of ours that are tried."""
     return [
         {"decay": decay, "ridge": ridge, "ahead": ahead, "reverse": reverse}
-        for decay in ((0.75, 0.85, 0.92, 0.96) if small else (0.85,))
+        for decay in ((0.8, 0.9, 0.96) if small else (0.85,))
         for ridge in ((30.0, 100.0, 300.0) if small else (30.0,))
-        for ahead in ((0.0, 0.6, 0.8) if small else (0.6,))
+        for ahead in ((0.0, 0.7) if small else (0.6,))
         for reverse in (0.0, 0.5)
     ]
 
