@@ -16,6 +16,7 @@ import msgspec
 MOST = 64
 """Touches kept of a visitor."""
 _LAYOUT = struct.Struct(">QQQfB")
+_CHANCE = struct.Struct(">f")
 SIZE = _LAYOUT.size
 NOTHING = 0
 """The code of a purchase of which only the order is known."""
@@ -39,8 +40,9 @@ class Touch(NamedTuple):
 
 
 def touch_of(event_id: UUID, at_ms: int, kind: Kind, code: int, chance: float = 0.0) -> Touch:
-    """The touch of an event. Its last 64 bits, which are random, stand for the event's id."""
-    return Touch(at_ms, event_id.int & (1 << 64) - 1, code, chance, kind)
+    """The touch of an event. Its last 64 bits, which are random, stand for the event's id; the chance is rounded as it
+    will be kept, so that a replay counts the same."""
+    return Touch(at_ms, event_id.int & (1 << 64) - 1, code, _CHANCE.unpack(_CHANCE.pack(chance))[0], kind)
 
 
 def pack(touches: Iterable[Touch]) -> bytes:
