@@ -7,6 +7,10 @@ from typing import Any
 from bench.machine import write_result
 
 NAMES = (
+    "audience_freshness",
+    "audience_index",
+    "audience_offers",
+    "audience_quality",
     "http",
     "events",
     "store",

@@ -10,7 +10,7 @@ from msgspec import Meta
 from arauto.core.brief import Brief, Currency, Message, Slug
 
 Goal = Literal["click", "purchase", "rating"]
-Allocation = Literal["thompson", "uniform", "fixed", "top_two", "revenue", "contextual"]
+Allocation = Literal["thompson", "uniform", "fixed", "top_two", "revenue", "contextual", "audience"]
 """Who is shown what: see :class:`CampaignPlan`."""
 Assignment = Literal["decision", "visitor"]
 Feature = Literal["device", "hour"]
@@ -66,7 +66,8 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ``allocation``: ``thompson`` and ``uniform`` say themselves; ``fixed`` deals by ``shares`` (of variants, by name);
     ``top_two`` looks for the best arm, for a test to be decided soon; ``revenue`` is Thompson sampling on what an
     impression earns; ``contextual`` is linear Thompson sampling on ``features``: the kind of device, the hour (of UTC,
-    in parts of three hours), or both.
+    in parts of three hours), or both; ``audience`` on the visitor's segment (as ``thompson`` for a visitor without one,
+    and for the goal ``rating``).
 
     ``assignment`` says what tosses the coin: each ``decision``, or a ``visitor`` (with consent) once, who then keeps
     what they saw while its share does not fall. ``holdout`` is the share of visitors who always get the first live

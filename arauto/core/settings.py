@@ -65,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Public requests a minute from one address; 0 turns the limit off."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose ``X-Forwarded-For`` is believed."""
+    audience: bool = True
+    """Whether vectors and touches of visitors who agreed are kept."""
     text_engine: str = "auto"
     """``slot``, ``local``, ``openai``, ``hf``, or ``auto``: openai when its URL is set, else local when it is here."""
     openai_url: str = ""

@@ -2,6 +2,7 @@
 
 from arauto.loop.admit import admit, read_batch, with_key
 from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
+from arauto.loop.audience import Audience, Neighbours, Offers, Segments, open_audience, train_encoder
 from arauto.loop.campaigns import (
     Created,
     NewCampaign,
@@ -17,10 +18,11 @@ from arauto.loop.datasets import (
     open_bandit_path,
     pull_open_bandit,
 )
-from arauto.loop.decide import Decider, Policy, make_policy
+from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
 from arauto.loop.evidence import standard_guardrail
 from arauto.loop.experiment import Experiment, read_experiment
+from arauto.loop.policy import Policy, make_policy
 from arauto.loop.release import (
     NewRelease,
     Release,
@@ -42,6 +44,7 @@ from arauto.loop.trace import where
 
 __all__ = [
     "AllRefused",
+    "Audience",
     "CampaignDetail",
     "Created",
     "DecideAnswer",
@@ -49,9 +52,11 @@ __all__ = [
     "Estimate",
     "EventsAnswer",
     "Experiment",
+    "Neighbours",
     "NewCampaign",
     "NewRelease",
     "NoAnswerError",
+    "Offers",
     "OpenBanditLog",
     "Policy",
     "Release",
@@ -61,6 +66,7 @@ __all__ = [
     "ReplayResult",
     "Report",
     "Runtime",
+    "Segments",
     "Sent",
     "Simulation",
     "Symptom",
@@ -77,6 +83,7 @@ __all__ = [
     "load_open_bandit",
     "look",
     "make_policy",
+    "open_audience",
     "open_bandit_here",
     "open_bandit_path",
     "pull_open_bandit",
@@ -88,6 +95,7 @@ __all__ = [
     "standard_guardrail",
     "start_release",
     "steer_release",
+    "train_encoder",
     "where",
     "with_key",
     "write_later",

@@ -248,12 +248,11 @@ class Arauto:
 
     def export_visitor(self, visitor: UUID) -> dict[str, Any]:
         """All that is kept of a visitor, ready for JSON."""
-        return self._call(lambda: self._runtime.store.privacy.export(visitor))
+        return self._call(lambda: self._runtime.export(visitor))
 
     def erase_visitor(self, visitor: UUID) -> dict[str, int]:
         """Erase all that is kept of a visitor. Returns how many rows of each kind went."""
-        tomb = self._runtime.book.tomb(visitor)
-        return self._call(lambda: self._runtime.store.privacy.erase(visitor, tomb, _ACTOR))
+        return self._call(lambda: self._runtime.erase(visitor, _ACTOR))
 
     def first_admin_token(self) -> str | None:
         """The admin token when none was ever made: it is made now and shown this once. None afterwards."""

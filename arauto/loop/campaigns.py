@@ -17,7 +17,7 @@ from arauto.core.door import clean_text, from_data
 from arauto.core.errors import BriefError, ConflictError, NotFoundError
 from arauto.core.settings import Settings
 from arauto.creative import ModelStore, Writer, check_copy, choose_engine, compose_message, read_brief, write_slots
-from arauto.loop.decide import check_deal
+from arauto.loop.policy import check_deal
 from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"

@@ -36,7 +36,7 @@ from arauto.experiments import (
     ratio_mismatch_at_end,
     visitors_left,
 )
-from arauto.loop.decide import make_policy
+from arauto.loop.policy import make_policy
 from arauto.store import ArmOutcomes, GroupOutcomes, SeriesPoint, Store
 
 SUSPICIOUS = 0.01

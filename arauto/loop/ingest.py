@@ -44,15 +44,18 @@ class _Part:
 
 
 class Ingest:
-    """The one writer of this process. ``committed`` is awaited after each commit, before anyone is answered."""
+    """The one writer of this process. After each commit, before anyone is answered, ``stored`` hears of the rows and
+    what became of them, and ``committed`` is awaited."""
 
     def __init__(
         self,
         append: Callable[[Sequence[EventRow]], Awaitable[Appended]],
         committed: Callable[[Collection[int]], Awaitable[None]],
+        stored: Callable[[Sequence[EventRow], Appended], None] = lambda _rows, _done: None,
     ) -> None:
         self._append = append
         self._committed = committed
+        self._stored = stored
         self._waiting: deque[_Part] = deque()
         self._rows = 0
         self._wake = asyncio.Event()
@@ -103,8 +106,9 @@ class Ingest:
         return group
 
     async def _store(self, group: list[_Part]) -> None:
+        rows = [row for part in group for row in part.rows]
         try:
-            done = await self._append([row for part in group for row in part.rows])
+            done = await self._append(rows)
         except StoreError as error:
             for part in group:
                 _fail(part, StoreError(error.problem, field=error.field, mend=error.mend))
@@ -118,6 +122,7 @@ class Ingest:
                 await self._store([part])
         else:
             try:
+                self._stored(rows, done)
                 await self._committed(done.changed)
             except Exception as error:
                 log.warning("after a commit: %s", where(error))

@@ -33,8 +33,8 @@ from arauto.experiments import (
     state_after,
 )
 from arauto.loop.campaigns import add_copies
-from arauto.loop.decide import Ramp, changed_plan
 from arauto.loop.evidence import Ledger, check_rail, default_rails
+from arauto.loop.policy import Ramp, changed_plan
 from arauto.store import Rollout, Store
 
 ReleaseAction = Literal["hold", "resume", "rollback"]

@@ -27,7 +27,7 @@ from arauto.experiments import (
     ratio_mismatch,
     uniform_propensities,
 )
-from arauto.loop.decide import Ramp, make_policy, reward_counts, wants_hours
+from arauto.loop.policy import Ramp, make_policy, reward_counts, wants_hours
 from arauto.loop.release import ramp_of
 from arauto.store import ArmTotals, Counts, PartTotals, Store, VitalHistogram, Weights, reading_of
 

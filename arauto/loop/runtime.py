@@ -6,9 +6,10 @@ import asyncio
 import logging
 import os
 from collections.abc import Collection, Sequence
-from typing import Self
+from typing import Any, Self
+from uuid import UUID
 
-from arauto.core.campaign import DAY_MS, Campaign, Site, Variant
+from arauto.core.campaign import DAY_MS, Campaign, Goal, Site, Variant
 from arauto.core.clock import Clock, SystemClock
 from arauto.core.errors import NotFoundError, Problem, StoreError
 from arauto.core.events import DecideQuery
@@ -17,8 +18,10 @@ from arauto.core.settings import Settings
 from arauto.core.tasks import end
 from arauto.loop.admit import Admitted, Batch, admit, read_batch
 from arauto.loop.answers import EventsAnswer
-from arauto.loop.decide import Counts, Decider, Policy, foreign_origin, make_policy, unknown_key, wants_hours
+from arauto.loop.audience import Audience, Live, Offers
+from arauto.loop.decide import Decider, foreign_origin, unknown_key
 from arauto.loop.ingest import Ingest, Outcome
+from arauto.loop.policy import Counts, Groups, Policy, make_policy, wants_hours
 from arauto.loop.pulse import Pulse
 from arauto.loop.release import look, ramp_of
 from arauto.loop.trace import where
@@ -54,10 +57,13 @@ class Runtime:
         self.store = store
         self.book = book
         self.clock = clock
-        self.decider = Decider(book, clock, lane=0 if settings.workers == 1 else os.getpid())
+        shared = settings.workers > 1 or bool(settings.database_url)
+        self.audience = Audience(store, book, clock, settings.home, shared=shared, kept=settings.audience)
+        lane = 0 if settings.workers == 1 else os.getpid()
+        self.decider = Decider(book, clock, lane=lane, group_of=self.audience.group_of)
         self.counts = {"stored": 0, "duplicate": 0, "refused": 0, "erased": 0}
         """Events answered by this process, by what became of them."""
-        self._ingest = Ingest(store.events.append, self._committed)
+        self._ingest = Ingest(store.events.append, self._committed, self.audience.stored)
         self._sites: dict[int, Site] = {}
         self._keys: dict[str, Site] = {}
         self._origins: frozenset[str] = frozenset()
@@ -91,6 +97,7 @@ class Runtime:
         runtime._tasks = [
             asyncio.create_task(runtime._follow(), name="follow"),
             asyncio.create_task(runtime._sweep(), name="sweep"),
+            asyncio.create_task(runtime._tend(), name="audience"),
         ]
         return runtime
 
@@ -100,6 +107,12 @@ class Runtime:
         await self._ingest.close()
         for pulse in (*self._pulses.values(), *self._guards.values()):
             await pulse.stop()
+        if self.audience.ready.is_set():
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self.audience.save()
+            except (StoreError, TimeoutError):
+                log.warning("the audience was not saved; the log tells it again")
         await self.store.close()
 
     # What the hot routes ask.
@@ -132,10 +145,42 @@ class Runtime:
         if origin is not None and origin not in site.origins:
             raise foreign_origin()
         private = gpc or batch.consent != "granted"
+        if private:
+            await self._withdraw(batch, site)
         admitted = self._admit(batch, site, private)
         if any([await self._learn(campaign_id) for campaign_id in admitted.unknown]):
             admitted = self._admit(batch, site, private)
         return self._answer(admitted, await self._ingest.put(admitted.rows))
+
+    async def _withdraw(self, batch: Batch, site: Site) -> None:
+        """A visitor who names themselves without consent has taken it back, if it was ever given."""
+        for visitor in {event.visitor for _, event in batch.events if event.visitor is not None}:
+            await self.audience.withdraw(visitor, site.id)
+
+    async def export(self, visitor: UUID) -> dict[str, Any]:
+        """Everything kept of a visitor, and what was inferred of them.
+
+        Raises:
+            NotFoundError: nothing is.
+        """
+        kept = await self.store.privacy.export(visitor)
+        inferred = self.audience.export(visitor)
+        return {**kept, "audience": inferred} if inferred else kept
+
+    async def erase(self, visitor: UUID, actor: str) -> dict[str, int]:
+        """Erase a visitor from the store and from this process; the others hear of it."""
+        self.audience.forget(visitor)
+        return await self.store.privacy.erase(visitor, self.book.tomb(visitor), actor)
+
+    async def offers(self, visitor: UUID, count: int) -> Offers:
+        """What to show a visitor, of all live campaigns."""
+        await self.audience.ready.wait()
+        live = [
+            Live(campaign, self._variants.get(campaign.id, []))
+            for campaign in self._campaigns.values()
+            if campaign.state == "live"
+        ]
+        return self.audience.offers(visitor, live, count)
 
     def served(self) -> dict[str, int]:
         """How many decisions this process made, by ``site/campaign``."""
@@ -211,7 +256,7 @@ class Runtime:
         totals: Sequence[Counts] = (
             await rollups.parts(campaign_id) if wants_hours(campaign.plan, ramp) else await rollups.totals(campaign_id)
         )
-        policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed, ramp)
+        policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed, ramp, self._groups)
         if self._campaigns[campaign_id].state != "live":
             return
         before = self.decider.policy(campaign_id)
@@ -222,6 +267,9 @@ class Runtime:
         if own:
             self._echoes.add(campaign_id)
             await self.store.notify("totals", campaign_id)
+
+    def _groups(self, variants: Sequence[int], goal: Goal) -> Groups:
+        return Groups(*self.audience.cells(variants, goal))
 
     def _guard(self, campaign_id: int) -> None:
         """Look at the guardrails of the campaign's release soon, if it has one on its way."""
@@ -274,7 +322,22 @@ class Runtime:
             elif notice.id in self._variants:
                 self._pulse(notice.id).touch()
         else:
+            await self.audience.bury(notice.id)
             self._touch_live()
+
+    async def _tend(self) -> None:
+        """Make the audience from the store, then keep it. Until it is made, events that come are taken in already."""
+        while True:
+            try:
+                if self.audience.ready.is_set():
+                    await self.audience.tend()
+                else:
+                    await self.audience.load()
+            except StoreError:
+                log.warning("the database is away; the audience goes on from memory")
+            except Exception as error:
+                log.warning("the audience could not be kept: %s", where(error))
+            await asyncio.sleep(SWEEP_S)
 
     async def _sweep(self) -> None:
         maintained = self.clock.now_ms()

@@ -6,22 +6,10 @@ The coins of layer, holdout, release and variant are independent of each other.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from arauto.core.campaign import Campaign
 from arauto.core.receipts import ANONYMOUS
 from arauto.experiments import arm_of, held_out, in_part, place_of
-
-
-class Drawn(Protocol):
-    """One way that a decision can go."""
-
-    @property
-    def variant_id(self) -> int: ...
-    @property
-    def stage(self) -> int: ...
-    @property
-    def chance(self) -> float: ...
+from arauto.loop.policy import Mix
 
 
 class Sticky:
@@ -45,7 +33,7 @@ class Sticky:
         """Whether they are in the holdout, which is the same for all campaigns of a site that hold out as many."""
         return self._holdout > 0.0 and held_out(tag.hex(), self._holdout, self._group)
 
-    def draw(self, tag: bytes, mix: tuple[Drawn, ...]) -> int:
+    def draw(self, tag: bytes, mix: Mix) -> int:
         """Their place in ``mix``: first the side of a release, whose share only grows, then a variant of that side."""
         visitor = tag.hex()
         change = sum(draw.chance for draw in mix if draw.stage & 1)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from arauto.core.campaign import Campaign, Site, Variant
+from arauto.core.campaign import DAY_MS, Campaign, Site, Variant
 from arauto.core.errors import InputError
 from arauto.loop import (
     CampaignDetail,
     Experiment,
+    Neighbours,
     NewCampaign,
     NewRelease,
+    Offers,
     Release,
+    Segments,
     add_copies,
     create_campaign,
     list_releases,
@@ -28,11 +31,13 @@ from arauto.server.wire import (
     Call,
     ControlQuery,
     Desk,
+    NearQuery,
     NewReleaseMove,
     NewSite,
     NewState,
     NewVariants,
     NewVariantState,
+    OffersQuery,
     SiteQuery,
 )
 from arauto.store import AuditEntry, JobStatus
@@ -153,3 +158,25 @@ async def get_audit(desk: Desk, call: Call) -> list[AuditEntry]:
 
 def _detail(campaign: Campaign, variants: list[Variant], job: int | None) -> CampaignDetail:
     return CampaignDetail(**msgspec.structs.asdict(campaign), variants=variants, job=job)
+
+
+async def get_neighbours(desk: Desk, call: Call) -> Neighbours:
+    """Who is like a visitor."""
+    query: NearQuery = call.query
+    own = desk.runtime.audience
+    await own.ready.wait()
+    since = desk.runtime.clock.now_ms() - query.days * DAY_MS if isinstance(query.days, int) else 0
+    segment = query.segment if isinstance(query.segment, int) else None
+    return own.neighbours(call.params["id"], query.k, segment, since)
+
+
+async def get_offers(desk: Desk, call: Call) -> Offers:
+    """What to show a visitor."""
+    query: OffersQuery = call.query
+    return await desk.runtime.offers(call.params["id"], query.count)
+
+
+async def get_segments(desk: Desk, _call: Call) -> Segments:
+    """The segments of the audience."""
+    await desk.runtime.audience.ready.wait()
+    return desk.runtime.audience.segments()

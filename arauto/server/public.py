@@ -23,15 +23,13 @@ VERSION = metadata.version("arauto")
 async def export_visitor(desk: Desk, call: Call) -> dict[str, Any]:
     """Everything kept of a visitor."""
     _check_key(desk, call)
-    return await desk.store.privacy.export(call.params["id"])
+    return await desk.runtime.export(call.params["id"])
 
 
 async def erase_visitor(desk: Desk, call: Call) -> Erased:
     """Erase a visitor."""
     _check_key(desk, call)
-    visitor = call.params["id"]
-    tomb = desk.runtime.book.tomb(visitor)
-    return Erased(erased=await desk.store.privacy.erase(visitor, tomb, call.actor or "visitor"))
+    return Erased(erased=await desk.runtime.erase(call.params["id"], call.actor or "visitor"))
 
 
 async def healthz(_desk: Desk, _call: Call) -> Health:

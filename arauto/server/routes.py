@@ -20,7 +20,18 @@ from arauto.core.errors import (
     TooLargeError,
 )
 from arauto.core.events import DecideQuery, EventBatch
-from arauto.loop import CampaignDetail, DecideAnswer, EventsAnswer, Experiment, NewCampaign, NewRelease, Release
+from arauto.loop import (
+    CampaignDetail,
+    DecideAnswer,
+    EventsAnswer,
+    Experiment,
+    Neighbours,
+    NewCampaign,
+    NewRelease,
+    Offers,
+    Release,
+    Segments,
+)
 from arauto.loop.report import Report
 from arauto.server import admin, public
 from arauto.server.front import DECIDE_LIMIT, EVENTS_LIMIT
@@ -34,11 +45,13 @@ from arauto.server.wire import (
     Erased,
     Health,
     KeyQuery,
+    NearQuery,
     NewReleaseMove,
     NewSite,
     NewState,
     NewVariants,
     NewVariantState,
+    OffersQuery,
     Route,
     SiteQuery,
 )
@@ -106,6 +119,40 @@ ROUTES: tuple[Route, ...] = (
         handler=public.erase_visitor,
         answers={200: Erased},
         errors=_PUBLIC,
+    ),
+    Route(
+        method="GET",
+        path="/v1/visitors/{id}/neighbours",
+        name="get_neighbours",
+        summary="The visitors most like one, who agreed as well.",
+        auth="admin",
+        params=VISITOR,
+        query=NearQuery,
+        handler=admin.get_neighbours,
+        answers={200: Neighbours},
+        errors=_READ,
+    ),
+    Route(
+        method="GET",
+        path="/v1/visitors/{id}/offers",
+        name="get_offers",
+        summary="What to show a visitor next, and why.",
+        auth="admin",
+        params=VISITOR,
+        query=OffersQuery,
+        handler=admin.get_offers,
+        answers={200: Offers},
+        errors=_ADMIN,
+    ),
+    Route(
+        method="GET",
+        path="/v1/segments",
+        name="get_segments",
+        summary="The segments of the audience, what sets each apart, and what changed.",
+        auth="admin",
+        handler=admin.get_segments,
+        answers={200: Segments},
+        errors=_ADMIN,
     ),
     Route(
         method="GET",

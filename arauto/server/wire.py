@@ -135,6 +135,20 @@ class KeyQuery(msgspec.Struct, frozen=True, kw_only=True):
     key: Annotated[str, Meta(max_length=64)] = ""
 
 
+class NearQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """``k`` neighbours, of one ``segment`` only, active within ``days``."""
+
+    k: Annotated[int, Meta(ge=1, le=1000)] = 10
+    segment: Annotated[int, Meta(ge=0, lt=2**31)] | UnsetType = UNSET
+    days: Annotated[int, Meta(ge=1, le=3650)] | UnsetType = UNSET
+
+
+class OffersQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """At most ``count`` offers, and as many items."""
+
+    count: Annotated[int, Meta(ge=1, le=50)] = 3
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """That it is alive."""
 

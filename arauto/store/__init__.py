@@ -38,6 +38,7 @@ from arauto.store.records import (
 )
 from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
+from arauto.store.states import Remembered, States, Told
 from arauto.store.store import Store
 from arauto.store.vitals import BUCKET_RATIO, ZERO_BUCKET, bucket_of, quantile_of, reading_of
 
@@ -68,6 +69,7 @@ __all__ = [
     "Privacy",
     "Recount",
     "ReleaseRow",
+    "Remembered",
     "Rollout",
     "RolloutMove",
     "Rollouts",
@@ -77,8 +79,10 @@ __all__ = [
     "StageTotals",
     "StageVital",
     "Staged",
+    "States",
     "Step",
     "Store",
+    "Told",
     "VitalHistogram",
     "Weights",
     "backup",

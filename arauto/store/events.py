@@ -40,6 +40,7 @@ class _Outcome:
         self.status: list[AppendStatus] = ["stored"] * size
         self.problems: dict[int, str] = {}
         self.changed: set[int] = set()
+        self.joined: dict[int, tuple[int, float | None]] = {}
 
     def refuse(self, n: int, problem: str) -> None:
         self.status[n] = "refused"
@@ -91,7 +92,12 @@ class EventLog:
                 await self._write(part, outcome)
             for part in _parts(loose):
                 await self._attribute(part, outcome)
-        return Appended(status=outcome.status, changed=frozenset(outcome.changed), problems=outcome.problems)
+        return Appended(
+            status=outcome.status,
+            changed=frozenset(outcome.changed),
+            problems=outcome.problems,
+            joined=outcome.joined,
+        )
 
     async def close(self) -> None:
         async with self._turn:
@@ -109,6 +115,7 @@ class EventLog:
         for entry in entries:
             if (facts := found.get(entry.line.n)) is not None:
                 tie(entry, facts)
+                outcome.joined[entry.line.n] = facts.variant_id, facts.propensity
         await self._write(entries, outcome)
 
     async def _write(self, entries: list[Entry], outcome: _Outcome) -> None:

@@ -22,12 +22,14 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 
     ``status`` is aligned with the rows. ``duplicate``: known by its id, or its decision was told of it before.
     ``erased``: its visitor was erased. ``refused``: it cannot be kept; ``problems`` says why, by its place.
-    ``changed`` holds the campaigns whose totals may have changed.
+    ``changed`` holds the campaigns whose totals may have changed; ``joined`` the variant, and its propensity, of rows
+    that came without a decision and were given one, by place.
     """
 
     status: list[AppendStatus]
     changed: frozenset[int] = frozenset()
     problems: dict[int, str] = {}
+    joined: dict[int, tuple[int, float | None]] = {}
 
 
 class FirstKit(msgspec.Struct, frozen=True, kw_only=True):

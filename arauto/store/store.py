@@ -22,6 +22,7 @@ from arauto.store.privacy import Privacy
 from arauto.store.records import Notice, NoticeKind
 from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
+from arauto.store.states import States
 
 PATIENCE = 60.0
 """Seconds that a call waits for a database that is down, before it raises :class:`StoreError`."""
@@ -44,6 +45,7 @@ class Store:
         self.catalogue = Catalogue(database, clock)
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
+        self.states = States(database)
 
     @classmethod
     async def open(cls, settings: Settings, *, clock: Clock | None = None, patience: float = PATIENCE) -> Store:

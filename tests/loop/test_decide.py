@@ -15,7 +15,8 @@ from arauto.core.events import PARTS, SEGMENTS, DecideQuery
 from arauto.core.ids import uuid7_ms
 from arauto.core.receipts import ANONYMOUS, ReceiptBook
 from arauto.loop.answers import DecideAnswer
-from arauto.loop.decide import BLOCK, Decider, Ramp, make_policy, reward_counts, wants_hours
+from arauto.loop.decide import BLOCK, Decider
+from arauto.loop.policy import Ramp, make_policy, reward_counts, wants_hours
 from arauto.store import ArmTotals, PartTotals
 
 BOOK = ReceiptBook(b"a secret of the test, 32 bytes or more")

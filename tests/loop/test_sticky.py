@@ -15,7 +15,8 @@ from arauto.core.receipts import ANONYMOUS
 from arauto.experiments import Guardrail
 from arauto.loop import DecideAnswer, NewRelease, Runtime, build_report, read_experiment, read_release, start_release
 from arauto.loop.campaigns import NewCampaign, create_campaign
-from arauto.loop.decide import Decider, Ramp, check_deal, make_policy
+from arauto.loop.decide import Decider
+from arauto.loop.policy import Ramp, check_deal, make_policy
 from arauto.store import ArmTotals
 from tests.loop.test_decide import BOOK, SITE, TOTALS, VARIANTS, campaign, variant
 from tests.loop.test_release import CTR, copies, launch

@@ -1,0 +1,179 @@
+"""What to offer a visitor: what worked for similar visitors, by propensity-weighted outcomes, explored, with a reason.
+
+For a variant, each showing to a neighbour counts with weight similarity / propensity, so that what was shown often is
+not taken for what is liked (self-normalised inverse propensity, Swaminathan & Joachims 2015). The weighted rate is
+worth as many trials as its effective sample size (Kish 1965) says and is drawn towards the rate among everyone; a draw
+from the resulting beta ranks it (Thompson sampling), so what is little known is tried.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from arauto.audience.state import Shown, bought, shown, unpack
+from arauto.core.brief import Language
+from arauto.core.i18n import LANGUAGES, number, say
+
+DAY_MS = 86_400_000
+Goal = Literal["click", "purchase"]
+LEAST_CHANCE = 0.01
+"""Propensities below this weigh as this: the variance that one rare showing could bring is bounded."""
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The limits of offers. ``prior`` is how many trials the rate among everyone is worth; a campaign is shown to one
+    visitor at most ``cap`` times in ``cap_days``, and not for ``rest_days`` after they bought from it."""
+
+    neighbours: int = 100
+    prior: float = 50.0
+    cap: int = 5
+    cap_days: float = 1.0
+    rest_days: float = 30.0
+
+
+class Candidate(NamedTuple):
+    """A variant that may be shown now, and its campaign."""
+
+    variant: int
+    campaign: int
+    name: str = ""
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant to show. ``rate`` estimates its goal for this visitor, worth ``trials`` effective showings."""
+
+    variant: int
+    campaign: int
+    rate: float
+    trials: float
+    similar: int
+    done: int
+    reason: dict[Language, str]
+
+
+class Tally(NamedTuple):
+    """Showings of a variant, weighted: Σw, Σw·r and Σw²; and how many visitors saw it, and did it."""
+
+    weight: float = 0.0
+    reward: float = 0.0
+    square: float = 0.0
+    visitors: int = 0
+    done: int = 0
+
+    @property
+    def trials(self) -> float:
+        """The effective sample size."""
+        return self.weight**2 / self.square if self.square > 0 else 0.0
+
+    @property
+    def rate(self) -> float:
+        return self.reward / self.weight if self.weight > 0 else 0.0
+
+
+def tally(rows: Iterable[tuple[Sequence[Shown], float]], goal: Goal) -> dict[int, Tally]:
+    """What visitors were shown, each with a weight, added up by variant."""
+    found: dict[int, Tally] = defaultdict(Tally)
+    for showings, similarity in rows:
+        seen: dict[int, bool] = {}
+        for one in showings:
+            did = one.bought if goal == "purchase" else one.clicked
+            weight = similarity / max(one.chance, LEAST_CHANCE)
+            have = found[one.variant]
+            found[one.variant] = have._replace(
+                weight=have.weight + weight,
+                reward=have.reward + weight * did,
+                square=have.square + weight * weight,
+            )
+            seen[one.variant] = seen.get(one.variant, False) or did
+        for variant, did in seen.items():
+            have = found[variant]
+            found[variant] = have._replace(visitors=have.visitors + 1, done=have.done + did)
+    return dict(found)
+
+
+def allowed(candidates: Iterable[Candidate], packed: bytes, now_ms: int, policy: Policy) -> list[Candidate]:
+    """The candidates that are neither capped for this visitor nor of a campaign they just bought from."""
+    options = list(candidates)
+    campaign_of = {one.variant: one.campaign for one in options}
+    recent: dict[int, int] = defaultdict(int)
+    for one in shown(packed):
+        if one.variant in campaign_of and now_ms - one.at_ms < policy.cap_days * DAY_MS:
+            recent[campaign_of[one.variant]] += 1
+    rested = {
+        campaign_of[code]
+        for code, at_ms in bought(packed).items()
+        if code in campaign_of and now_ms - at_ms < policy.rest_days * DAY_MS
+    }
+    return [one for one in options if one.campaign not in rested and recent[one.campaign] < policy.cap]
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    near: Mapping[int, Tally],
+    everyone: Mapping[int, Tally],
+    policy: Policy,
+    rng: np.random.Generator,
+    *,
+    count: int = 3,
+    goal: Goal = "click",
+) -> list[Offer]:
+    """At most ``count`` offers, the best draw first, one of each campaign.
+
+    ``near`` is what neighbours saw and did; without it the rates among everyone decide, for the visitor nobody knows.
+    """
+    weight = sum(one.weight for one in everyone.values())
+    base = (sum(one.reward for one in everyone.values()) + 0.5) / (weight + 10.0)
+    drawn: list[tuple[float, Offer]] = []
+    for one in candidates:
+        every, own = everyone.get(one.variant, Tally()), near.get(one.variant, Tally())
+        general = (policy.prior * base + every.trials * every.rate) / (policy.prior + every.trials)
+        rate = (policy.prior * general + own.trials * own.rate) / (policy.prior + own.trials)
+        trials = own.trials if near else every.trials
+        strength = policy.prior + trials
+        draw = float(rng.beta(max(strength * rate, 1e-3), max(strength * (1 - rate), 1e-3)))
+        offer = Offer(
+            variant=one.variant,
+            campaign=one.campaign,
+            rate=rate,
+            trials=trials,
+            similar=own.visitors,
+            done=own.done,
+            reason=_reason(own, every, goal),
+        )
+        drawn.append((draw, offer))
+    best: dict[int, Offer] = {}
+    for _, offer in sorted(drawn, key=lambda pair: (-pair[0], pair[1].variant)):
+        best.setdefault(offer.campaign, offer)
+    return list(best.values())[:count]
+
+
+def _reason(own: Tally, every: Tally, goal: Goal) -> dict[Language, str]:
+    """In words: what similar visitors did; else what everyone did; else that it is being tried."""
+    if own.done:
+        return reason(f"audience.similar_{goal}", own.done, own.visitors)
+    if every.done:
+        return reason(f"audience.everyone_{goal}", every.done, every.visitors)
+    return {language: say("audience.explored", language) for language in LANGUAGES}
+
+
+def reason(key: str, done: int, of: int) -> dict[Language, str]:
+    """A message with two counts, in each language."""
+    return {
+        language: say(key, language, done=number(done, language), of=number(of, language)) for language in LANGUAGES
+    }
+
+
+def counts_of_items(states: Iterable[bytes], kinds: Collection[str]) -> dict[int, int]:
+    """How many of some visitors did one of ``kinds`` with each item."""
+    found: dict[int, int] = defaultdict(int)
+    for packed in states:
+        own = set(bought(packed)) if "purchase" in kinds else set()
+        own |= {touch.code for touch in unpack(packed) if touch.kind in kinds and touch.kind != "purchase"}
+        for code in own:
+            found[code] += 1
+    return dict(found)
