@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,6 +25,8 @@ Vectors = NDArray[np.float32]
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 _MOST_TOKENS = 64
 _TENSORS = "model.safetensors"
+_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", _TENSORS)
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Encoder(Protocol):
@@ -39,6 +43,10 @@ class Encoder(Protocol):
 
     def config(self) -> dict[str, Any]:
         """What :func:`encoder_from` makes the same encoder of."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Put the files that :meth:`config` speaks of into ``folder``."""
         ...
 
 
@@ -70,6 +78,9 @@ class Tfidf(msgspec.Struct, frozen=True):
 
     def config(self) -> dict[str, Any]:
         return {"kind": "tfidf", "dimension": self.dimension, "idf": self.idf}
+
+    def save(self, folder: Path) -> None:
+        """Nothing: all of it stands in :meth:`config`."""
 
 
 class SentenceEncoder:
@@ -110,7 +121,20 @@ class SentenceEncoder:
         return rows
 
     def config(self) -> dict[str, Any]:
-        return {"kind": "sentence", "folder": str(self.folder), "sha256": self.sha256, "dimension": self.dimension}
+        return {"kind": "sentence", "sha256": self.sha256, "dimension": self.dimension}
+
+    def save(self, folder: Path) -> None:
+        """A copy under the name of its hash, so that ``folder`` can be moved; a hard link where the disk allows one."""
+        target = folder / _folder_name(self.sha256)
+        if target == self.folder or (target / _TENSORS).exists():
+            return
+        part = target.with_name(f"{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name in _FILES:
+            if (self.folder / name).is_file():
+                _link(self.folder / name, part / name)
+        part.replace(target)
 
     @staticmethod
     def pool(hidden: Any, mask: Any) -> Any:
@@ -132,15 +156,15 @@ class SentenceEncoder:
         return self._loaded
 
 
-def encoder_from(config: dict[str, Any]) -> Encoder:
-    """The encoder that ``config`` describes.
+def encoder_from(config: dict[str, Any], folder: Path) -> Encoder:
+    """The encoder that ``config`` describes, its files in ``folder``.
 
     Raises:
         ModelFileError: its files are gone, or are not the ones that the reward model was trained with.
     """
     if config["kind"] == "tfidf":
         return Tfidf({str(k): float(v) for k, v in config["idf"].items()}, int(config["dimension"]))
-    encoder = SentenceEncoder(Path(config["folder"]))
+    encoder = SentenceEncoder(folder / _folder_name(str(config["sha256"])))
     if encoder.sha256 != config["sha256"]:
         raise ModelFileError(
             f"{encoder.folder} is not the encoder that this reward model was trained with",
@@ -148,6 +172,19 @@ def encoder_from(config: dict[str, Any]) -> Encoder:
             mend="put the same files back, or train anew",
         )
     return encoder
+
+
+def _folder_name(sha256: str) -> str:
+    if not _HASH.fullmatch(sha256):
+        raise ModelFileError(f"{sha256[:80]!r} is no SHA-256", field="encoder", mend="train anew")
+    return f"encoder-{sha256[:12]}"
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def sha256_of(path: Path) -> str:
