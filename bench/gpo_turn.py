@@ -57,11 +57,11 @@ SAMPLES = Path(__file__).parent / "results" / "gpo_samples.txt"
 
 def main() -> dict[str, Any]:
     """The figures, and whether the promises were kept."""
-    tables = _tables()
+    tables = tables_of_turn()
     if tables is None:
         return {"missing": "upworthy: set ARAUTO_DATA_DIR", "passed": True}
     whole, held = tables
-    work = _work()
+    work = work_of_turn()
     for name in ("proxy", "gold", "base"):
         stage(name)
     proxy, gold = (RewardModel.load(work / name) for name in ("proxy", "gold"))
@@ -101,14 +101,16 @@ def main() -> dict[str, Any]:
 
 def stage(name: str) -> None:
     """One of ``proxy``, ``gold``, ``base``, unless it is done: they need nothing of one another."""
-    tables = _tables()
+    tables = tables_of_turn()
     if tables is None:
         return
-    whole, folder = tables[0], _work() / name
+    whole, folder = tables[0], work_of_turn() / name
     if name == "base":
-        if not (_work() / "turn" / "base" / "generator.json").exists():
+        if not (work_of_turn() / "turn" / "base" / "generator.json").exists():
             with _timed(name):
-                make_base(whole, _work() / "turn" / "base", weights=None, epochs=BASE_EPOCHS, seed=SEED, progress=_tell)
+                make_base(
+                    whole, work_of_turn() / "turn" / "base", weights=None, epochs=BASE_EPOCHS, seed=SEED, progress=_tell
+                )
     elif not (folder / "reward.json").exists():
         half = dict(zip(("proxy", "gold"), whole.split(0.5, SEED), strict=True))[name]
         home = Path(os.environ.get("ARAUTO_HOME", ".arauto"))
@@ -118,19 +120,19 @@ def stage(name: str) -> None:
             train_reward(half, [encoder], seed=SEED, work=folder / "work", plan=plan, progress=_tell).save(folder)
 
 
-def _tables() -> tuple[Table, Table] | None:
+def tables_of_turn() -> tuple[Table, Table] | None:
     train, dev = data_path("upworthy", "train.parquet"), data_path("upworthy", "dev.parquet")
     return None if train is None or dev is None else (read_table(train), read_table(dev))
 
 
-def _work() -> Path:
+def work_of_turn() -> Path:
     return Path(os.environ.get("GPO_WORK", ".arauto/gpo-turn"))
 
 
 @contextmanager
 def _timed(name: str) -> Iterator[None]:
     """Seconds of a stage, with what it took before it was cut short."""
-    file = _work() / f"{name}.seconds.json"
+    file = work_of_turn() / f"{name}.seconds.json"
     before = json.loads(file.read_text("utf-8")) if file.exists() else {"wall": 0.0, "cpu": 0.0}
     wall, cpu = time.monotonic(), time.process_time()
     try:
@@ -142,7 +144,7 @@ def _timed(name: str) -> Iterator[None]:
 
 
 def _seconds() -> dict[str, dict[str, float]]:
-    files = sorted(_work().glob("*.seconds.json"))
+    files = sorted(work_of_turn().glob("*.seconds.json"))
     return {file.name.partition(".")[0]: json.loads(file.read_text("utf-8")) for file in files}
 
 

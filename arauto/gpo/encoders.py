@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.core.errors import ModelFileError
+from arauto.gpo import int8
 from arauto.gpo.extras import need
 
 Vectors = NDArray[np.float32]
@@ -86,10 +87,11 @@ class Tfidf(msgspec.Struct, frozen=True):
 class SentenceEncoder:
     """A transformer with mean pooling, from a folder with ``config.json``, ``tokenizer.json`` and safetensors.
 
-    Nothing in the folder is executed: weights are safetensors, and code that a folder may carry is not trusted.
+    Nothing in the folder is executed: weights are safetensors, and code that a folder may carry is not trusted. It
+    reads in eight-bit whole numbers where the processor is fast at them (:mod:`arauto.gpo.int8`).
     """
 
-    def __init__(self, folder: Path, batch: int = 64) -> None:
+    def __init__(self, folder: Path, batch: int = 32) -> None:
         if not (folder / _TENSORS).is_file():
             raise ModelFileError(
                 f"{folder} holds no {_TENSORS}", field="encoder", mend="give a sentence encoder's folder"
@@ -152,7 +154,7 @@ class SentenceEncoder:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             tokenizer, model = self.fresh()
-            self._loaded = tokenizer, model.eval()
+            self._loaded = tokenizer, int8.quantise(model.eval()) if int8.supported() else model.eval()
         return self._loaded
 
 

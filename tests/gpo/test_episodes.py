@@ -119,7 +119,8 @@ def test_an_own_log_holds_what_came_after_each_action(policy):
 
 
 def test_saved_policies_act_the_same(policy, tmp_path):
-    imitate(policy, Log(np.eye(5, dtype=np.float32), np.ones(5, int), np.ones(5), np.ones(5)), seed=0, epochs=2)
+    many = np.eye(5, dtype=np.float32).repeat(4, axis=0)
+    imitate(policy, Log(many, np.ones(20, int), np.ones(20), np.ones(20)), seed=0, epochs=2)
     policy.save(tmp_path / "policy.safetensors")
     other = EpisodePolicy(Corridor, 5, 3, hidden=16, seed=8)
     other.load(tmp_path / "policy.safetensors")
@@ -137,12 +138,8 @@ def test_saved_policies_act_the_same(policy, tmp_path):
     ],
 )
 def test_a_wrong_log_is_refused(policy, field, change):
-    whole = {
-        "seen": np.eye(5, dtype=np.float32)[:3],
-        "action": np.array([0, 1, 2]),
-        "propensity": np.ones(3),
-        "earned": np.ones(3),
-    }
+    whole = {"seen": np.eye(5, dtype=np.float32)[:3], "action": np.array([0, 1, 2])}
+    whole |= {"propensity": np.ones(3), "earned": np.ones(3)}
     with pytest.raises(InputError) as error:
         learn_from_log(policy, Log(**(whole | change)), seed=0)
     assert error.value.field == field
