@@ -69,7 +69,9 @@ def main() -> dict[str, Any]:
     truth = scores_as_gold(gold)
     base = Generator.load(work / "turn" / "base")
     with _timed("optimise"):
-        candidate = optimise(whole, proxy, gates["proxy"], base, work / "turn", PLAN, seed=SEED, gold=truth)
+        candidate = optimise(
+            whole, proxy, gates["proxy"], base, work / "turn", PLAN, seed=SEED, gold=truth, progress=_tell
+        )
     contexts = contexts_of(held)
     write_contexts(work / "turn", contexts)
     policy = load_policy(work / "turn", contexts)
@@ -149,7 +151,7 @@ def _seconds() -> dict[str, dict[str, float]]:
 
 
 def _tell(done: int, total: int, note: str) -> None:
-    if done % 50 == 0 or done == total:
+    if done % 50 == 0 or done == total or note.startswith("reward "):
         print(f"{note} {done}/{total}", flush=True)
 
 
