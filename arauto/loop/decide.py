@@ -240,17 +240,7 @@ def _shares(
         found = segment_propensities(successes, trials, floor=plan.floor, rng=rng)
         return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
     if plan.allocation == "audience" and groups is not None:
-        # Those without a segment come first: all of the traffic, less what the segments tell of it.
-        every, shown = (np.array(side, dtype=np.float64) for side in reward_counts(plan.goal, arms, totals))
-        rest = np.maximum(shown - groups.trials.sum(axis=1), 0.0)
-        known = np.clip(every - groups.successes.sum(axis=1), 0.0, rest)
-        found = segment_propensities(
-            np.column_stack([known, groups.successes]),
-            np.column_stack([rest, groups.trials]),
-            floor=plan.floor,
-            rng=rng,
-        )
-        return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
+        return _by_group(plan, arms, totals, groups, rng)
     if plan.allocation == "uniform":
         shares = uniform_propensities(len(arms))
     elif plan.allocation == "fixed":
@@ -267,6 +257,20 @@ def _shares(
     else:
         shares = thompson_propensities(*reward_counts(plan.goal, arms, totals), floor=plan.floor, rng=rng)
     return [dict(zip(arms, shares.tolist(), strict=True))]
+
+
+def _by_group(
+    plan: CampaignPlan, arms: Sequence[int], totals: Sequence[Counts], groups: Groups, rng: np.random.Generator
+) -> list[dict[int, float]]:
+    """The propensities of those without a segment, who are all of the traffic less what the segments tell of it, and of
+    each segment."""
+    successes, trials = (np.array(side, dtype=np.float64) for side in reward_counts(plan.goal, arms, totals))
+    rest = np.maximum(trials - groups.trials.sum(axis=1), 0.0)
+    known = np.clip(successes - groups.successes.sum(axis=1), 0.0, rest)
+    found = segment_propensities(
+        np.column_stack([known, groups.successes]), np.column_stack([rest, groups.trials]), floor=plan.floor, rng=rng
+    )
+    return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
 
 
 def _join(control: list[dict[int, float]], change: list[dict[int, float]], ramp: Ramp) -> list[list[Draw]]:
