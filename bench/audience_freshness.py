@@ -19,6 +19,7 @@ import numpy as np
 
 from arauto.audience import (
     Candidate,
+    Kind,
     Recipe,
     Visitors,
     adjusted_rand,
@@ -36,6 +37,7 @@ SECONDS = float(os.environ.get("AUDIENCE_SECONDS", "20"))
 RATE = 2000
 ITEMS, TASTES = 2000, 40
 VARIANTS = 32
+SHOWN: tuple[Kind, ...] = ("impression", "impression", "click")
 
 
 def person(number: int) -> UUID:
@@ -70,9 +72,9 @@ def town(rng: np.random.Generator) -> tuple[Visitors, np.ndarray[Any, Any], list
             touch_of(
                 UUID(int=number * 64 + 40 + place), now + 20_000 + place, kind, int(rng.integers(1, VARIANTS + 1)), 0.03
             )
-            for place, kind in enumerate(("impression", "impression", "click"))
+            for place, kind in enumerate(SHOWN)
         ]
-        states.append((person(number), pack(touches)))  # type: ignore[arg-type]
+        states.append((person(number), pack(touches)))
     visitors.load(states)
     visitors.index.rebuild()
     visitors.regroup(8)

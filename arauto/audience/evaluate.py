@@ -80,7 +80,7 @@ def evaluate(
     )
 
 
-def _models(split: Split, *, small: bool, tune: bool) -> Iterable[tuple[str, list[dict[str, float]], Fit]]:
+def _models(split: Split, *, small: bool, tune: bool) -> Iterable[tuple[str, list[list[dict[str, float]]], Fit]]:
     moments = np.full(len(split.known.user_names), np.inf)
     moments[split.users] = split.known.times[split.known.starts[split.users + 1] - 1]
 
@@ -92,27 +92,28 @@ def _models(split: Split, *, small: bool, tune: bool) -> Iterable[tuple[str, lis
         scorer = peers.popular_lately(log, moments, given["share"])
         return lambda _: scorer
 
-    yield OURS, recipes(small=small) if tune else [msgspec.to_builtins(Recipe())], _linear
-    yield "ease", [{"ridge": ridge} for ridge in ((30, 100, 200, 300, 500, 1000) if small else (30, 200))], _ease
+    start = msgspec.to_builtins(Recipe())
+    yield OURS, [[start], *(axes(small=small) if tune else [])], _linear
+    yield "ease", [[{"ridge": ridge} for ridge in ((30, 100, 200, 300, 500, 1000) if small else (30, 200))]], _ease
     near, shrunk = ((50, 200, 1000), (0, 10, 50)) if small else ((100, 1000), (10,))
-    yield "item_knn", [{"neighbours": k, "shrink": s} for k in near for s in shrunk], _knn
+    yield "item_knn", [[{"neighbours": k, "shrink": s} for k in near for s in shrunk]], _knn
     if has("implicit"):
         grid: list[dict[str, float]] = [
             {"factors": f, "ridge": r, "alpha": a} for f in (32, 64, 128) for r in (0.1, 10.0) for a in (1, 10)
         ]
-        yield "implicit_als", grid if small else grid[::5], _als
-    yield "popular_lately", [{"share": share} for share in ((0.005, 0.02, 0.1, 0.3) if small else (0.02, 0.2))], lately
-    yield "popularity", [{}], counts
+        yield "implicit_als", [grid if small else grid[::5]], _als
+    shares = (0.005, 0.02, 0.1, 0.3) if small else (0.02, 0.2)
+    yield "popular_lately", [[{"share": share} for share in shares]], lately
+    yield "popularity", [[{}]], counts
 
 
-def recipes(*, small: bool) -> list[dict[str, float]]:
-    """The settings of ours that are tried."""
+def axes(*, small: bool) -> list[list[dict[str, float]]]:
+    """What is tried of ours: one setting after the other, each with the best of those before."""
     return [
-        {"decay": decay, "ridge": ridge, "ahead": ahead, "reverse": reverse}
-        for decay in ((0.8, 0.9, 0.96) if small else (0.85,))
-        for ridge in ((30.0, 100.0, 300.0) if small else (30.0,))
-        for ahead in ((0.0, 0.7) if small else (0.6,))
-        for reverse in (0.0, 0.5)
+        [{"ahead": ahead} for ahead in (0.6, 0.0)],
+        [{"reverse": reverse} for reverse in (0.5, 0.0)],
+        [{"ridge": ridge} for ridge in ((30.0, 100.0, 300.0) if small else (10.0, 30.0))],
+        [{"decay": decay} for decay in (0.8, 0.9, 0.96)] if small else [],
     ]
 
 
@@ -139,29 +140,37 @@ def _als(log: Interactions, given: dict[str, float]) -> Callable[[Interactions],
 
 
 def _run(
-    name: str, grid: Sequence[dict[str, float]], fit: Fit, split: Split, seed: int
+    name: str, grid: Sequence[Sequence[dict[str, float]]], fit: Fit, split: Split, seed: int
 ) -> tuple[Row, NDArray[np.int64]]:
-    """Choose on the validation item, measure on the test item."""
-    best: tuple[float, float, dict[str, float], Callable[[Interactions], Scorer]] | None = None
-    for settings in grid:
-        started = time.perf_counter()
-        ready = fit(split.fit, settings)
-        seconds = time.perf_counter() - started
-        reached = float(gains(_valid(ready(split.fit), split))[:, 1].mean())
-        if best is None or reached > best[0]:
-            best = (reached, seconds, settings, ready)
-    if best is None:
-        raise ValueError("an empty grid")
-    reached, seconds, settings, ready = best
-    found = _test(ready(split.known), split)
+    """Choose on the validation item, axis by axis; measure on the test item."""
+    settings: dict[str, float] = {}
+    tried: list[dict[str, float]] = []
+    reached, seconds = -1.0, 0.0
+    ready: Callable[[Interactions], Scorer] | None = None
+    for axis in grid:
+        base = settings
+        for change in axis:
+            given = {**base, **change}
+            if given in tried:
+                continue
+            tried.append(given)
+            started = time.perf_counter()
+            made = fit(split.fit, given)
+            took = time.perf_counter() - started
+            found = float(gains(_valid(made(split.fit), split))[:, 1].mean())
+            if found > reached:
+                reached, seconds, settings, ready = found, took, given, made
+    if ready is None:
+        raise ValueError("nothing to try")
+    ranked = _test(ready(split.known), split)
     row = Row(
         model=name,
         settings=settings,
-        quality=quality(found, np.random.default_rng(seed)),
+        quality=quality(ranked, np.random.default_rng(seed)),
         fit_seconds=round(seconds, 3),
         valid_ndcg=reached,
     )
-    return row, found
+    return row, ranked
 
 
 def _valid(score: Scorer, split: Split) -> NDArray[np.int64]:

@@ -47,7 +47,7 @@ class Clusters:
         if not len(self.ids):
             return np.full(len(vectors), NOBODY, dtype=np.int64)
         near = vectors @ self.centroids.T
-        found = self.ids[near.argmax(axis=1)]
+        found: Labels = self.ids[near.argmax(axis=1)]
         found[~vectors.any(axis=1)] = NOBODY
         return found
 
