@@ -61,11 +61,13 @@ class TransformersEngine:
         torch.set_num_threads(self._threads)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(self.model, local_files_only=True, use_safetensors=True)
+            # transformers wraps the methods of its models in a way that type checkers do not follow.
+            model: Any = AutoModelForCausalLM.from_pretrained(self.model, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError):
             raise EngineError(
                 f"{self.model!r} cannot be loaded", field="hf_model", mend="give the folder of a transformers model"
             ) from None
         if not tokenizer.chat_template:
             raise EngineError(f"{self.model!r} is no chat model", field="hf_model", mend="give an instruct model")
-        return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return tokenizer, model.to(device=device).eval()

@@ -80,9 +80,7 @@ async def make_kit(
             missing.append(kit_rules()["KIT-PICTURE"].finding("kit", why=failure.problem, found=failure.mend))
 
     async def made(medium: Medium) -> list[Asset]:
-        render = renderer_of(medium, engine.name if engine else "slot", reward)
-        if medium == "video":
-            render = partial(render, lengths=tuple(film_seconds))
+        render = renderer_of(medium, engine.name if engine else "slot", reward, film_seconds)
         return await render(work, out, partial(tell, medium))
 
     wanted = [medium for medium in MEDIA if not only or medium in only]
@@ -133,7 +131,9 @@ def _check_files(work: KitWork) -> None:
             safe_copy(work.logo, Path(scratch), "brand.logo", alpha=True)
 
 
-def renderer_of(medium: Medium, engine: str = "slot", reward: Reward | None = None) -> Render:
+def renderer_of(
+    medium: Medium, engine: str = "slot", reward: Reward | None = None, film_seconds: Sequence[float] = (15.0,)
+) -> Render:
     """What makes a medium.
 
     Raises:
@@ -143,12 +143,13 @@ def renderer_of(medium: Medium, engine: str = "slot", reward: Reward | None = No
         return partial(render_texts, engine=engine, reward=reward)
     module, _, name = _RENDERERS[medium].partition(":")
     try:
-        render: Render = getattr(importlib.import_module(module), name)
+        render = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as failure:
         raise EngineError(
             f"{medium} needs the package {failure.name}", field=medium, mend=i18n.say("kit.extra", "en")
         ) from None
-    return render
+    found: Render = partial(render, lengths=tuple(film_seconds)) if medium == "video" else render
+    return found
 
 
 def save_kit(kit: Kit, folder: Path) -> None:
