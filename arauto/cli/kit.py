@@ -17,6 +17,7 @@ from arauto.core.errors import ConflictError, InputError
 from arauto.core.i18n import say
 from arauto.core.kit import Finding, Kit, Medium
 from arauto.creative import ModelStore, choose_engine, has_errors, load_brief
+from arauto.creative.engines import choose_image
 from arauto.creative.kit import (
     BUNDLES,
     PRESETS,
@@ -145,6 +146,7 @@ async def _create(
 ) -> list[tuple[Path, Kit]]:
     settings = settings_of(text_engine=engine)
     text_engine = choose_engine(settings, ModelStore(settings)) if engine != "slot" else None
+    image = choose_image(settings)
     made = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet) as progress:
@@ -161,13 +163,14 @@ async def _create(
                     progress.update(bars[medium], completed=share, step=step)
 
                 one = await make_kit(
-                    brief, path, folder=folder, seed=seed, only=only, engine=text_engine, progress=tell
+                    brief, path, folder=folder, seed=seed, only=only, engine=text_engine, image=image, progress=tell
                 )
                 save_gallery(one, path, one.findings)
                 made.append((path, one))
         finally:
-            if text_engine is not None:
-                await text_engine.close()
+            for one_engine in (text_engine, image):
+                if one_engine is not None:
+                    await one_engine.close()
     return made
 
 

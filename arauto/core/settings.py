@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """``local``, ``openai``, ``none``, or ``auto``: openai when its voice model is set, else this machine's best."""
     local_model: str = "qwen2.5-coder-1.5b-instruct-q4_k_m"
     """A name that ``arauto models list`` shows, or the path of a GGUF file."""
+    local_image_model: str = ""
+    """A model of the library diffusers, by name or folder; the endpoint's ``openai_image_model`` goes before it."""
     model_threads: Annotated[int, Meta(ge=1, le=256)] = 1
     data_dir: Path | None = None
     """Where the public data sets of the benchmarks are."""

@@ -227,7 +227,12 @@ def detail_of(
 
 
 def made_by(work: KitWork, voice: VoiceEngine | None, spoken: Sequence[Spoken], *, film: bool = False) -> Provenance:
-    """How it was made. Only a neural voice is trained media: music and formant voice are rules."""
+    """How it was made. Only a neural voice is trained media: music and formant voice are rules.
+
+    Of a film whose pictures a model drew, that model is named; the voice stands in its detail.
+    """
+    if film and work.drawn_by:
+        return work.drawn_by
     trained = voice is not None and voice.name not in ("espeak-ng", "scripted")
     text = "\n".join(item.line.text for item in spoken)
     return Provenance(

@@ -43,10 +43,12 @@ class Content(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What is shown: a drawing of ours by name, or the marketer's own file (already a safe copy for the renderer)."""
+    """What is shown: a drawing of ours by name, or a picture file (already a safe copy for the renderer), and what must
+    be said of it in the small print."""
 
     subject: str
     file: str = ""
+    note: str = ""
 
 
 class Box(NamedTuple):

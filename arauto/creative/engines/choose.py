@@ -10,7 +10,7 @@ from arauto.core.settings import Settings
 from arauto.creative.engines.budget import Budget, Prices
 from arauto.creative.engines.cache import Cache
 from arauto.creative.engines.endpoint import Endpoint
-from arauto.creative.engines.image import ImageEngine
+from arauto.creative.engines.image import DiffusersImage, ImageEngine
 from arauto.creative.engines.local import LocalEngine
 from arauto.creative.engines.openai import OpenAIEngine
 from arauto.creative.engines.openai_media import OpenAIImage, OpenAIVoice
@@ -82,10 +82,15 @@ def choose_voice(settings: Settings, models: ModelStore) -> VoiceEngine | None:
 
 
 def choose_image(settings: Settings) -> ImageEngine | None:
-    """The picture engine: the endpoint's when its URL and ``openai_image_model`` are set, else None."""
+    """The picture engine: the endpoint's when its URL and ``openai_image_model`` are set, else the one of
+    ``local_image_model``, else None.
+
+    Raises:
+        EngineError: a local model is named and the library is not installed.
+    """
     if settings.openai_url and settings.openai_image_model:
         return OpenAIImage(endpoint_of(settings), settings.openai_image_model)
-    return None
+    return DiffusersImage(settings.local_image_model) if settings.local_image_model else None
 
 
 @lru_cache(maxsize=4)

@@ -19,7 +19,9 @@ from arauto.core.errors import BriefError, EngineError, InputError, NotFoundErro
 from arauto.core.kit import Asset, Finding, Kit, KitWork, Medium, Render
 from arauto.creative.banner import choose_fonts, find_file, palette_of
 from arauto.creative.copy import Pool, Reward, render_texts
+from arauto.creative.engines import ImageEngine
 from arauto.creative.kit.check import check_kit
+from arauto.creative.kit.pictures import draw_pictures
 from arauto.creative.kit.rules import kit_rules
 from arauto.creative.message import compose_message
 from arauto.creative.slots import SlotEngine, write_slots
@@ -49,14 +51,16 @@ async def make_kit(
     seed: int = 0,
     only: Sequence[Medium] = (),
     engine: TextEngine | None = None,
+    image: ImageEngine | None = None,
     reward: Reward | None = None,
     progress: Told | None = None,
 ) -> Kit:
     """Make the kit of ``brief`` in the folder ``out``, check it, and write ``kit.json`` beside its assets.
 
     ``folder`` is where the brief's own files lie. ``only`` names the media to make (all when left out; one that cannot
-    be made here then becomes a warning). ``engine`` writes the copies (the slot writer when left out) and is not
-    closed. The same brief, seed and engines give the same bytes.
+    be made here then becomes a warning). ``engine`` writes the copies (the slot writer when left out), ``image`` draws
+    the pictures of a brief that brings none (our own drawings when left out, or when it fails); neither is closed. The
+    same brief, seed and engines give the same bytes.
 
     Raises:
         BriefError: the brief cannot be used, or one of its files.
@@ -67,6 +71,11 @@ async def make_kit(
     assets: list[Asset] = []
     missing: list[Finding] = []
     tell = progress or (lambda *_: None)
+    if image is not None and (not only or {"banner", "video"} & set(only)):
+        try:
+            work = await draw_pictures(work, image, out)
+        except EngineError as failure:
+            missing.append(kit_rules()["KIT-PICTURE"].finding("kit", why=failure.problem, found=failure.mend))
     for medium in MEDIA:
         if only and medium not in only:
             continue

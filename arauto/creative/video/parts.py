@@ -146,6 +146,45 @@ def name_tag(letterer: Letterer, name: str, shape: Shape, inks: Inks, fonts: Fon
     return Placed(label, x, y, 0.0, fading, dot)
 
 
+def logo_tag(logo: Any, shape: Shape, inks: Inks) -> Placed:
+    """The marketer's logo in the place of the name; on a plate where it would not stand out from the ground."""
+    most = (shape.safe.width * 0.42, 84 * shape.unit)
+    scale = min(most[0] / logo.width(), most[1] / logo.height())
+    width, height = logo.width() * scale, logo.height() * scale
+    surface = skia.Surface(max(1, round(width)), max(1, round(height)))
+    surface.getCanvas().drawImageRect(
+        logo, skia.Rect.MakeWH(width, height), skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear)
+    )
+    picture = surface.makeImageSnapshot()
+    label = Label(picture, width, height, 1, height, 0.0, height)
+    y = shape.safe.y + 12 * shape.unit
+    x = (shape.width - width) / 2 if shape.tall else shape.words.x
+    plate = _plate_of(picture, inks.ground)
+
+    def under(canvas: Any, item: Placed, since: float) -> None:
+        pad = 0.22 * height
+        rect = skia.Rect.MakeXYWH(item.x - pad, item.y - pad, width + 2 * pad, height + 2 * pad)
+        paint = skia.Paint(Color=paint_colour(plate, ease_out(part(since, 0, 0.4))), AntiAlias=True)
+        canvas.drawRoundRect(rect, 0.3 * height, 0.3 * height, paint)
+
+    return Placed(label, x, y, 0.0, fading, under if plate else None)
+
+
+def _plate_of(logo: Any, ground: str) -> str:
+    """White or near-black under a logo whose ink has less than 3:1 to ``ground``; empty when it stands out there."""
+    pixels = logo.toarray(colorType=skia.kRGBA_8888_ColorType).reshape(-1, 4)
+    ink = pixels[pixels[:, 3] > 200][:, :3]
+    if not len(ink) or len(ink) == len(pixels):  # nothing to see, or a ground of its own
+        return ""
+    tones = ["#" + bytes(tone).hex() for tone in ink[:: max(1, len(ink) // 200)]]
+
+    def stands_out(on: str) -> float:
+        return sum(contrast(tone, on) >= 3 for tone in tones) / len(tones)
+
+    best = max((ground, "#ffffff", "#111111"), key=lambda on: (stands_out(on) >= 0.9, stands_out(on)))
+    return "" if best == ground or stands_out(ground) >= 0.9 else best
+
+
 def caption_pill(letterer: Letterer, text: str, shape: Shape, palette: Palette, fonts: Fonts) -> Placed:
     """A caption: white on near-black, wherever it stands."""
     ink = mix(palette.ink, "#000000", 0.35)
