@@ -123,6 +123,11 @@ class Frame:
         return self.ratio >= 3
 
     @property
+    def square(self) -> bool:
+        """Whether it is about as high as it is wide, and large."""
+        return 0.7 < self.ratio <= 1.05 and self.width >= 600
+
+    @property
     def story(self) -> bool:
         """Whether it is a full screen of a telephone, whose upper and lower parts the platform covers."""
         return self.ratio < 0.6 and self.width >= 700
@@ -230,19 +235,12 @@ class Frame:
         elif role == "brand" and content.brand:
             made = self._text("brand", content.brand, unit * 0.36, 10.5, ink.mark, weight=700, leading=1.1)
         elif role == "headline":
-            made = self._text(
-                "headline",
-                content.headline,
-                unit,
-                17.5 if not self.strip else 11.5,
-                ink.main,
-                display=True,
-                leading=1.06,
-            )
+            made = self._headline(ink, unit)
         elif role == "sub" and content.sub:
             made = self._text("sub", content.sub, unit * 0.37, 11, ink.quiet, weight=500, leading=1.3)
-        elif role == "offer":
-            return [item for item in (self._was(ink, unit), self._price(ink, unit)) if item is not None]
+        elif role in ("offer", "price"):
+            earlier = self._was(ink, unit) if role == "offer" else None
+            return [item for item in (earlier, self._price(ink, unit)) if item is not None]
         elif role == "action":
             made = self._button(ink, unit)
         elif role == "fine" and content.fine:
@@ -255,6 +253,13 @@ class Frame:
                 "rule", unit * 0.5, 12, {"kind": "rule", "text": "", "fill": ink.mark, "width": 1.6, "height": 0.12}
             )
         return [made] if made else []
+
+    def _headline(self, ink: Ink, unit: float) -> Op:
+        least = 11.5 if self.strip else 17.5
+        made = self._text("headline", self.content.headline, unit, least, ink.main, display=True, leading=1.06)
+        if self.strip:
+            made["ideal"] = 2 if self.height < 200 else 3
+        return made
 
     def _text(
         self, role: str, text: str, size: float, least: float, fill: str, *,

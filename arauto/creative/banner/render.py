@@ -28,6 +28,7 @@ from arauto.creative.banner.frame import Content, Frame, Op, Picture
 from arauto.creative.banner.layouts import LAYOUTS
 from arauto.creative.banner.pictures import safe_copy
 from arauto.creative.placements import BannerPlace, banner_places
+from arauto.creative.words import FUNCTION_WORDS, fold
 
 if TYPE_CHECKING:
     import typst
@@ -37,6 +38,7 @@ _ROOMY = ("split", "editorial", "type", "card")
 """The layouts with the most room for words, tried when those of a variant do not fit."""
 _SHORT_HEADLINE = 34  # letters that a strip shows well
 _CROWDED = 0.1
+_SUB_LETTERS = 80
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -192,12 +194,31 @@ def fine_print(message: Message) -> list[str]:
 
 
 def _sub_of(brief: Brief, copy: Copy, headline: str) -> str:
-    """The line below the headline: the copy's first sentence, or a benefit; the first short one that says more."""
+    """The line below the headline: the copy's first sentence, or a benefit; the first short one of those that say most
+    that is new. A headline that does not name the product leaves that to it.
+    """
     first = re.split(r"(?<=[.!?])\s", copy.description, maxsplit=1)[0]
     wishes = [first, *(_sentence(benefit) for benefit in brief.benefits)]
-    said = headline.casefold().rstrip(".!?")
-    fresh = [text for text in wishes if said not in text.casefold() and text.casefold().rstrip(".!?") not in said]
-    return next((text for text in fresh if len(text) <= 80), min(fresh, key=len, default=""))
+    product = f"{brief.product[:1].upper()}{brief.product[1:]}"
+    if not _stems(brief.product) <= _stems(headline):
+        wishes += [f"{product}: {benefit[:1].lower()}{benefit[1:].rstrip('.')}." for benefit in brief.benefits]
+    said, known = _stems(headline), _stems(brief.product)
+
+    def news(text: str) -> tuple[bool, bool, bool]:
+        words = _stems(text) - known
+        return (
+            len(words - said) >= 0.6 * max(1, len(words)) and bool(words),
+            len(text) <= _SUB_LETTERS,
+            known <= said | _stems(text),
+        )
+
+    best = max(wishes, key=news, default="")
+    return best if _stems(best) - known - said else ""
+
+
+def _stems(text: str) -> set[str]:
+    """The beginnings of the words that say something."""
+    return {word[:5] for word in re.findall(r"[^\W_]+", fold(text)) if word not in FUNCTION_WORDS and len(word) > 1}
 
 
 def _sentence(text: str) -> str:
