@@ -36,7 +36,10 @@ LEAD_IN, GAP, LEAD_OUT = 0.7, 0.32, 1.3
 FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "wav": ("audio/wav", ()),
     "mp3": ("audio/mpeg", ("-c:a", "libmp3lame", "-b:a", "192k", "-f", "mp3")),
-    "opus": ("audio/ogg", ("-c:a", "libopus", "-b:a", "192k", "-f", "ogg", "-serial_offset", "1")),
+    "opus": (
+        "audio/ogg",
+        ("-c:a", "libopus", "-b:a", "192k", "-vbr", "constrained", "-f", "ogg", "-serial_offset", "1"),
+    ),
 }
 _CODEC_HEADROOM = 0.8
 """Lossy codecs overshoot: the ceiling is held this much lower, in dB."""

@@ -24,7 +24,7 @@ _BEFORE = {
     "headline": 0.46, "sub": 1.25, "price": 0.42, "was": 1.5, "action": 1.55, "fine": 1.7, "rule": 0.7, "brand": 1.2
 }  # fmt: skip
 # What goes first when the least sizes do not fit: the highest number.
-_DROP = {"fine": 9, "sub": 8, "brand": 5, "was": 4}
+_DROP = {"sub": 9, "fine": 8, "brand": 5, "was": 4}
 
 
 class Content(NamedTuple):

@@ -92,15 +92,11 @@ def editorial(frame: Frame) -> None:
         frame.show(Box(0, low, frame.width, frame.height - low), palette.tint, stage="arch")
         frame.stack(area, palette.paper, "brand rule headline sub offer action fine")
         return
-    top, middle, bottom = 0.34, 0.31, 0.3
+    top, middle, bottom = (0.36, 0.32, 0.27) if frame.square else (0.34, 0.31, 0.3)
     frame.stack(Box(area.x, area.y, area.w, area.h * (top - 0.035)), palette.paper, "brand rule headline", valign="top")
     frame.show(Box(area.x, area.y + area.h * (top + 0.02), area.w, area.h * middle), palette.tint, stage="arch")
-    frame.stack(
-        Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom),
-        palette.paper,
-        "sub offer action fine",
-        valign="bottom",
-    )
+    low = Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom)
+    _words(frame, low, palette.paper, "sub", 0.46)
 
 
 def tag(frame: Frame) -> None:
@@ -278,19 +274,20 @@ def type_only(frame: Frame) -> None:
     )
 
 
-def _words(frame: Frame, box: Box, ground: str) -> None:
-    """Everything below each other; on a square page price and button share a row, and the headline has their room."""
+def _words(frame: Frame, box: Box, ground: str, head: str = "brand headline sub", share: float = 0.25) -> None:
+    """Everything below each other; on a square page price and button share a row, of that ``share`` of the height, and
+    the headline has their room."""
     if not (frame.square and frame.content.price):
-        frame.stack(box, ground, ALL)
+        frame.stack(box, ground, f"{head} offer action fine", valign="center" if head.startswith("brand") else "bottom")
         return
-    fine = 0.1 * box.h if frame.content.fine else 0.0
-    row = 0.25 * box.h
-    top = box.h - fine - row - 0.05 * box.h
-    frame.stack(Box(box.x, box.y, box.w, top), ground, "brand headline sub", grow=1.15)
-    low = box.y + top + 0.04 * box.h
+    fine = 0.055 * frame.height if frame.content.fine else 0.0
+    row = share * box.h
+    top = box.h - fine - row - 0.075 * box.h
+    frame.stack(Box(box.x, box.y, box.w, top), ground, head, grow=1.15, sub=1.0 if head.startswith("brand") else 3.0)
+    low = box.y + top + 0.065 * box.h
     frame.stack(Box(box.x, low, box.w * 0.52, row), ground, "offer", valign="bottom", grow=2.0)
     frame.stack(
-        Box(box.x + box.w * 0.54, low, box.w * 0.46, row), ground, "action", align="right", valign="bottom", grow=1.5
+        Box(box.x + box.w * 0.54, low, box.w * 0.46, row), ground, "action", align="right", valign="bottom", grow=2.2
     )
     if fine:
         frame.stack(Box(box.x, box.y + box.h - fine * 0.8, box.w, fine * 0.8), ground, "fine", valign="bottom", grow=4)
@@ -309,7 +306,7 @@ def _halves(frame: Frame, share: float) -> tuple[Box, Box]:
     if frame.ratio < 0.4:
         share = 0.36
     elif frame.ratio > 0.7:
-        share *= 0.92
+        share *= 0.84
     cut = page.h * share
     return Box(pad, cut + pad * 0.8, page.w - 2 * pad, page.h - cut - 1.7 * pad), Box(0, 0, page.w, cut)
 
@@ -388,15 +385,14 @@ def _ticket(frame: Frame, ground: str, *, offer: str, sheet: str) -> None:
     elif offer:
         frame.rect(Box(0, low, width, height - low), offer)
     head = Box(pad * 1.6, pad, width - 3.2 * pad, low - 1.3 * pad)
-    frame.stack(head, sheet or ground, "headline", grow=1.5)
+    frame.stack(head, sheet or ground, "brand headline", grow=1.5)
     row = Box(pad * 1.6, low + pad * 0.5, width - 3.2 * pad, height - low - 1.4 * pad)
     split = 0.5 if frame.content.price else 0.0
     if split:
         frame.stack(Box(row.x, row.y, row.w * split, row.h), back, "price", grow=1.6)
-    roles = "action" if split else "action brand"
     frame.stack(
-        Box(row.x + row.w * split, row.y, row.w * (1 - split), row.h), back, roles, align="right" if split else "left",
-        grow=1.2,
+        Box(row.x + row.w * split, row.y, row.w * (1 - split), row.h), back, "action",
+        align="right" if split else "left", grow=1.2,
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ VARIANTS = ("a", "b")
 _ROOMY = ("split", "editorial", "type", "card")
 """The layouts with the most room for words, tried when those of a variant do not fit."""
 _SHORT_HEADLINE = 34  # letters that a strip shows well
-_CROWDED = 0.1
+_CROWDED = 0.2
 _SUB_LETTERS = 80
 
 
@@ -201,7 +201,11 @@ def _sub_of(brief: Brief, copy: Copy, headline: str) -> str:
     wishes = [first, *(_sentence(benefit) for benefit in brief.benefits)]
     product = f"{brief.product[:1].upper()}{brief.product[1:]}"
     if not _stems(brief.product) <= _stems(headline):
-        wishes += [f"{product}: {benefit[:1].lower()}{benefit[1:].rstrip('.')}." for benefit in brief.benefits]
+        wishes += [
+            f"{product}: {benefit[:1].lower()}{benefit[1:].rstrip('.')}."
+            for benefit in brief.benefits
+            if not _stems(benefit) & _stems(brief.product)
+        ]
     said, known = _stems(headline), _stems(brief.product)
 
     def news(text: str) -> tuple[bool, bool, bool]:
