@@ -113,10 +113,12 @@ def make(path: Path, out: Path, seed: int) -> tuple[Kit, dict[str, Any]]:
     """A kit with every medium, and what it took."""
     wall, used = time.perf_counter(), time.process_time()
     kit = asyncio.run(make_kit(load_brief(path), out, folder=path.parent, seed=seed))
+    seconds, used = time.perf_counter() - wall, time.process_time() - used
+    print(f"{path.stem}: {seconds:.1f} s, {len(kit.assets)} assets", flush=True)
     by = [f"{asset.medium} {asset.media_type.partition('/')[0]}" for asset in kit.assets]
     return kit, {
-        "seconds": round(time.perf_counter() - wall, 1),
-        "cpu_seconds_of_this_process": round(time.process_time() - used, 1),
+        "seconds": round(seconds, 1),
+        "cpu_seconds_of_this_process": round(used, 1),
         "assets": {kind: by.count(kind) for kind in dict.fromkeys(by)},
         "banner_sizes": len({asset.placement for asset in kit.assets if asset.media_type.startswith("image/")}),
         "errors": [f"{one.rule} {one.place}" for one in kit.findings if one.severity == "error"],
@@ -252,15 +254,19 @@ def _schema_errors(folder: Path) -> list[str]:
 
 def _ocr(reader: Any, path: Path) -> str:
     with Image.open(path) as opened:
-        scale = max(1.0, min(4.0, 1600 / opened.width))
-        size = (int(opened.width * scale), int(opened.height * scale))
-        colour = opened.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    grey, red = colour.convert("L"), colour.getchannel("R")  # grey loses dark letters on orange
+        whole = opened.convert("RGB")
+    near, far = _scaled(whole, 1100), _scaled(whole, 600)  # large letters are read from afar
+    grey, red = near.convert("L"), near.getchannel("R")  # grey loses dark letters on orange
     text = ""
-    for picture in (grey, ImageOps.invert(grey), red):
+    for picture in (grey, ImageOps.invert(grey), red, far.convert("L")):
         reader.SetImage(picture)
         text += reader.GetUTF8Text()
     return _plain(text)
+
+
+def _scaled(picture: Image.Image, width: int) -> Image.Image:
+    scale = min(4.0, width / picture.width)
+    return picture.resize((int(picture.width * scale), int(picture.height * scale)), Image.Resampling.LANCZOS)
 
 
 def _plain(text: str) -> str:
