@@ -10,6 +10,7 @@ from arauto.core.settings import Settings
 from arauto.creative.engines.budget import Budget, Prices
 from arauto.creative.engines.cache import Cache
 from arauto.creative.engines.endpoint import Endpoint
+from arauto.creative.engines.hf import TransformersEngine
 from arauto.creative.engines.image import DiffusersImage, ImageEngine
 from arauto.creative.engines.local import LocalEngine
 from arauto.creative.engines.openai import OpenAIEngine
@@ -19,7 +20,7 @@ from arauto.creative.models import ModelStore
 from arauto.creative.slots import SlotEngine
 from arauto.creative.types import TextEngine
 
-ENGINES = ("auto", "slot", "local", "openai")
+ENGINES = ("auto", "slot", "local", "openai", "hf")
 VOICES = ("auto", "local", "openai", "none")
 
 
@@ -42,6 +43,10 @@ def choose_engine(settings: Settings, models: ModelStore) -> TextEngine:
         return OpenAIEngine("", settings.openai_key, settings.openai_model, endpoint=endpoint_of(settings))
     if wanted == "slot":
         return SlotEngine()
+    if wanted == "hf":
+        if not settings.hf_model:
+            raise SettingError("is empty", field="hf_model", mend="set ARAUTO_HF_MODEL to a model's name or folder")
+        return TransformersEngine(settings.hf_model, threads=settings.model_threads)
     path = models.path(settings.local_model)
     runtime = importlib.util.find_spec("xllamacpp") is not None
     if wanted == "auto" and not (runtime and path.exists()):

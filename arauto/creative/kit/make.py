@@ -54,14 +54,15 @@ async def make_kit(
     engine: TextEngine | None = None,
     image: ImageEngine | None = None,
     reward: Reward | None = None,
+    film_seconds: Sequence[float] = (15.0,),
     progress: Told | None = None,
 ) -> Kit:
     """Make the kit of ``brief`` in the folder ``out``, check it, and write ``kit.json`` beside its assets.
 
     ``folder`` is where the brief's own files lie. ``only`` names the media to make (all when left out; one that cannot
     be made here then becomes a warning). ``engine`` writes the copies (the slot writer when left out), ``image`` draws
-    the pictures of a brief that brings none (our own drawings when left out, or when it fails); neither is closed. The
-    same brief, seed and engines give the same bytes.
+    the pictures of a brief that brings none (our own drawings when left out, or when it fails); neither is closed.
+    ``film_seconds`` are the lengths of the films: 6, 15 or 30. The same brief, seed and engines give the same bytes.
 
     Raises:
         BriefError: the brief cannot be used, or one of its files.
@@ -80,6 +81,8 @@ async def make_kit(
 
     async def made(medium: Medium) -> list[Asset]:
         render = renderer_of(medium, engine.name if engine else "slot", reward)
+        if medium == "video":
+            render = partial(render, lengths=tuple(film_seconds))
         return await render(work, out, partial(tell, medium))
 
     wanted = [medium for medium in MEDIA if not only or medium in only]

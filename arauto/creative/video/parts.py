@@ -148,7 +148,7 @@ def name_tag(letterer: Letterer, name: str, shape: Shape, inks: Inks, fonts: Fon
 
 def logo_tag(logo: Any, shape: Shape, inks: Inks) -> Placed:
     """The marketer's logo in the place of the name; on a plate where it would not stand out from the ground."""
-    most = (shape.safe.width * 0.42, 84 * shape.unit)
+    most = (shape.safe.width * 0.42, (50 if shape.tall else 84) * shape.unit)
     scale = min(most[0] / logo.width(), most[1] / logo.height())
     width, height = logo.width() * scale, logo.height() * scale
     surface = skia.Surface(max(1, round(width)), max(1, round(height)))
@@ -289,6 +289,7 @@ class _Setter:
         label = self._letterer.fit(
             words.text, (width, height), family=family, colour=colour, weight=weight,
             most=sizes[0] * unit, least=sizes[1] * unit, align="centre" if self._centred else "left",
+            single=words.part in ("price", "was"),
         )  # fmt: skip
         x = self._box.x + (self._box.width - label.width) / 2 if self._centred else self._box.x
         x += inset * unit * (0.5 if self._centred else 1)
@@ -332,15 +333,31 @@ class _Setter:
         self._gaps.append((pad_y + 30) * unit if len(self._items) > 1 else 0.0)
 
     def _small_print(self, words: Words) -> None:
-        """Terms and disclaimers: at the lower edge of what is safe, above the captions."""
-        unit, shape = self._shape.unit, self._shape
-        width = shape.safe.width * 0.96
+        """Terms and disclaimers, clear of the picture: below the words beside it, or between captions and picture. What
+        is too long for that stands at the lower edge of what is safe, on a plate.
+        """
+        unit, shape, inks = self._shape.unit, self._shape, self._inks
+        width = shape.safe.width * 0.96 if shape.tall else self._box.width
         label = self._letterer.fit(
-            words.text, (width, 150 * unit), family=self._fonts.text, colour=self._inks.quiet, weight=500,
-            most=30 * unit, least=21 * unit, align="centre", tracking=0.0, leading=1.25,
+            words.text, (width, (58 if shape.tall else 110) * unit), family=self._fonts.text, colour=inks.quiet,
+            weight=500, most=30 * unit, least=21 * unit, align="centre" if shape.tall else "left", tracking=0.0,
+            leading=1.25,
         )  # fmt: skip
-        bottom = shape.safe.bottom - 14 * unit if shape.tall else shape.caption_y - 52 * unit
-        self._fine.append(Placed(label, (shape.width - label.width) / 2, bottom - label.height, words.at, fading))
+        if not shape.tall:
+            y = shape.caption_y - 52 * unit - label.height
+            self._fine.append(Placed(label, shape.words.x, y, words.at, fading))
+            return
+        above = label.height <= 60 * unit
+        y = (shape.art.y - 2 * unit if above else shape.safe.bottom - 22 * unit) - label.height
+
+        def plate(canvas: Any, item: Placed, since: float) -> None:
+            pad = 12 * unit
+            rect = skia.Rect.MakeXYWH(item.x - pad, item.y - pad, label.width + 2 * pad, label.height + 2 * pad)
+            paint = skia.Paint(Color=paint_colour(inks.ground, 0.86 * ease_out(part(since, 0, 0.5))), AntiAlias=True)
+            canvas.drawRoundRect(rect, pad, pad, paint)
+
+        x = (shape.width - label.width) / 2
+        self._fine.append(Placed(label, x, y, words.at, fading, None if above else plate))
 
 
 def _beat(since: float, active: bool) -> float:

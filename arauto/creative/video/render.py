@@ -22,15 +22,15 @@ from arauto.creative.audio.render import (
     settled_voice,
     speak,
     transcript,
-    wav,
+    within_peak,
 )
 from arauto.creative.audio.script import mood_of, write_script
-from arauto.creative.audio.standards import profile
+from arauto.creative.audio.standards import Profile, profile
 from arauto.creative.banner.art import subject_of
 from arauto.creative.banner.pictures import safe_copy
 from arauto.creative.engines.music import Composer, MusicAsk, MusicEngine
 from arauto.creative.engines.voice import VoiceEngine
-from arauto.creative.sound.ffmpeg import stream
+from arauto.creative.sound.ffmpeg import BIT_EXACT, decode, raw, raw_input, run, stream
 from arauto.creative.sound.samples import Sound
 from arauto.creative.video.footage import check_clip
 from arauto.creative.video.frame import SHAPES, Shape
@@ -96,6 +96,25 @@ async def _length(
     headline = write_script(work, length, legal=False).headline
     bed = await music.play(MusicAsk(mood=mood_of(work), seconds=lasts, seed=work.seed))
     sound = await asyncio.to_thread(mixed, spoken, bed, target, work.seed)
+    with tempfile.TemporaryDirectory(prefix="arauto-film-") as scratch:
+        track = Path(scratch) / "sound.m4a"
+        await asyncio.to_thread(_track, sound, target, track)
+        return await _shapes(
+            work, folder, progress, (spoken, length, lasts, headline), (voice, music, target), shapes, track
+        )
+
+
+async def _shapes(
+    work: KitWork,
+    folder: Path,
+    progress: Progress,
+    said: tuple[list[Spoken], float, float, str],
+    by: tuple[VoiceEngine | None, MusicEngine, Profile],
+    shapes: Sequence[str],
+    track: Path,
+) -> list[Asset]:
+    """The film in each shape over one sound."""
+    (spoken, length, lasts, headline), (voice, music, target) = said, by
     assets = []
     for place, name in enumerate(shapes):
         shape = SHAPES[name]
@@ -110,7 +129,7 @@ async def _length(
             progress(f"{stem}.mp4", 0.2 + 0.8 * (place + share) / len(shapes))
 
         path = folder / f"{stem}.mp4"
-        await asyncio.to_thread(_film, board, shape, work, sound, path, tell)
+        await asyncio.to_thread(_film, board, shape, work, track, path, tell)
         detail = detail_of(spoken, voice, music, target) | {
             "captions": f"video/{stem}.vtt",
             "storyboard": f"video/{stem}.json",
@@ -119,8 +138,18 @@ async def _length(
     return assets
 
 
+def _track(sound: Sound, target: Profile, path: Path) -> None:
+    """The sound of all shapes, as AAC that keeps its profile."""
+
+    def write(held: Sound) -> Sound:
+        run([*raw_input(held.shape[1]), *BIT_EXACT, "-c:a", "aac", "-b:a", "192k", "-f", "ipod", str(path)], raw(held))
+        return decode(path)
+
+    within_peak(sound, target, write)
+
+
 def _film(
-    board: Storyboard, shape: Shape, work: KitWork, sound: Sound, path: Path, progress: Callable[[float], None]
+    board: Storyboard, shape: Shape, work: KitWork, track: Path, path: Path, progress: Callable[[float], None]
 ) -> None:
     """Draw the frames and encode them with the sound."""
     from arauto.creative.video.film import Film
@@ -133,10 +162,7 @@ def _film(
                 progress(number / total)
             yield frame
 
-    with tempfile.TemporaryDirectory() as scratch:
-        track = Path(scratch) / "sound.wav"
-        track.write_bytes(wav(sound))
-        stream(_arguments(shape, track, path), frames())
+    stream(_arguments(shape, track, path), frames())
 
 
 def look_of(work: KitWork) -> Look:
@@ -193,7 +219,7 @@ def _arguments(shape: Shape, track: Path, path: Path) -> list[str]:
         "-bf",
         "2",
     ]
-    voice = ["-c:a", "aac", "-b:a", "192k"]
+    voice = ["-c:a", "copy"]
     exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
     return [
         *raw, "-i", str(track), "-vf", colour, "-filter_threads", "1", *picture, *tags, *voice, *exact,
