@@ -250,7 +250,7 @@ class _Setter:
             case "badge" | "button":
                 self._pill(words)
             case "note" | "link":
-                self._put(words, inks.main, 600, (46, 32), 120 * unit, fading, gap=28)
+                self._put(words, inks.main, 600, (46, 32), 120 * unit, fading, gap=46)
             case "fine":
                 self._small_print(words)
 
