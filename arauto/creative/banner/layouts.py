@@ -95,8 +95,8 @@ def editorial(frame: Frame) -> None:
     top, middle, bottom = (0.36, 0.32, 0.27) if frame.square else (0.34, 0.31, 0.3)
     frame.stack(Box(area.x, area.y, area.w, area.h * (top - 0.035)), palette.paper, "brand rule headline", valign="top")
     frame.show(Box(area.x, area.y + area.h * (top + 0.02), area.w, area.h * middle), palette.tint, stage="arch")
-    low = Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom)
-    _words(frame, low, palette.paper, "sub", 0.46)
+    rest = Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom)
+    _words(frame, rest, palette.paper, "sub", 0.46)
 
 
 def tag(frame: Frame) -> None:
