@@ -61,7 +61,7 @@ class TransformersEngine:
         torch.set_num_threads(self._threads)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(self.model, local_files_only=True, use_safetensors=True)
+            model: Any = AutoModelForCausalLM.from_pretrained(self.model, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError):
             raise EngineError(
                 f"{self.model!r} cannot be loaded", field="hf_model", mend="give the folder of a transformers model"

@@ -81,9 +81,9 @@ async def make_kit(
 
     async def made(medium: Medium) -> list[Asset]:
         render = renderer_of(medium, engine.name if engine else "slot", reward)
-        if medium == "video":
-            render = partial(render, lengths=tuple(film_seconds))
-        return await render(work, out, partial(tell, medium))
+        told = partial(tell, medium)
+        # Only films have lengths to choose from: mypy knows no renderer but the common one.
+        return await (partial(render, lengths=tuple(film_seconds)) if medium == "video" else render)(work, out, told)  # type: ignore[call-arg]
 
     wanted = [medium for medium in MEDIA if not only or medium in only]
     # Side by side: while one medium encodes in a process of its own, another is drawn.
