@@ -202,7 +202,10 @@ def _written(sound: Sound, kind: str, path: Path, target: Profile) -> bytes:
         path.write_bytes(encode(held, kind))
         return decode(path)
 
-    within_peak(sound, target, write)
+    if FORMATS[kind][1]:
+        within_peak(sound, target, write)
+    else:  # no codec, no overshoot
+        path.write_bytes(encode(sound, kind))
     return path.read_bytes()
 
 

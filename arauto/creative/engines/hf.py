@@ -61,7 +61,6 @@ class TransformersEngine:
         torch.set_num_threads(self._threads)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=True)
-            # transformers wraps the methods of its models in a way that type checkers do not follow.
             model: Any = AutoModelForCausalLM.from_pretrained(self.model, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError):
             raise EngineError(
@@ -69,5 +68,4 @@ class TransformersEngine:
             ) from None
         if not tokenizer.chat_template:
             raise EngineError(f"{self.model!r} is no chat model", field="hf_model", mend="give an instruct model")
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return tokenizer, model.to(device=device).eval()
+        return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -80,8 +80,10 @@ async def make_kit(
             missing.append(kit_rules()["KIT-PICTURE"].finding("kit", why=failure.problem, found=failure.mend))
 
     async def made(medium: Medium) -> list[Asset]:
-        render = renderer_of(medium, engine.name if engine else "slot", reward, film_seconds)
-        return await render(work, out, partial(tell, medium))
+        render = renderer_of(medium, engine.name if engine else "slot", reward)
+        told = partial(tell, medium)
+        # Only films have lengths to choose from: mypy knows no renderer but the common one.
+        return await (partial(render, lengths=tuple(film_seconds)) if medium == "video" else render)(work, out, told)  # type: ignore[call-arg]
 
     wanted = [medium for medium in MEDIA if not only or medium in only]
     # Side by side: while one medium encodes in a process of its own, another is drawn.
@@ -131,9 +133,7 @@ def _check_files(work: KitWork) -> None:
             safe_copy(work.logo, Path(scratch), "brand.logo", alpha=True)
 
 
-def renderer_of(
-    medium: Medium, engine: str = "slot", reward: Reward | None = None, film_seconds: Sequence[float] = (15.0,)
-) -> Render:
+def renderer_of(medium: Medium, engine: str = "slot", reward: Reward | None = None) -> Render:
     """What makes a medium.
 
     Raises:
@@ -143,13 +143,12 @@ def renderer_of(
         return partial(render_texts, engine=engine, reward=reward)
     module, _, name = _RENDERERS[medium].partition(":")
     try:
-        render = getattr(importlib.import_module(module), name)
+        render: Render = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as failure:
         raise EngineError(
             f"{medium} needs the package {failure.name}", field=medium, mend=i18n.say("kit.extra", "en")
         ) from None
-    found: Render = partial(render, lengths=tuple(film_seconds)) if medium == "video" else render
-    return found
+    return render
 
 
 def save_kit(kit: Kit, folder: Path) -> None:
