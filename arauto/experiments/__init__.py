@@ -16,7 +16,7 @@ from arauto.experiments.allocation import (
     uniform_propensities,
 )
 from arauto.experiments.analysis import Analysis, Health, Result, analyse, log_of, sentence
-from arauto.experiments.assignment import Slice, arm_of, held_out, place_of, slice_of
+from arauto.experiments.assignment import arm_of, held_out, in_part, place_of
 from arauto.experiments.bandits import (
     BernoulliBandit,
     Posterior,
@@ -110,7 +110,6 @@ __all__ = [
     "ReleasePlan",
     "ReleaseState",
     "Result",
-    "Slice",
     "Trust",
     "UpliftCurve",
     "UpliftModel",
@@ -139,6 +138,7 @@ __all__ = [
     "fixed_propensities",
     "floored",
     "held_out",
+    "in_part",
     "lift_estimate",
     "lift_evidence",
     "lift_interval",
@@ -170,7 +170,6 @@ __all__ = [
     "sentence",
     "share_mismatch",
     "share_of",
-    "slice_of",
     "state_after",
     "thompson_propensities",
     "top_two",

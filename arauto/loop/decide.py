@@ -20,8 +20,8 @@ import numpy as np
 from arauto.core.campaign import Campaign, CampaignPlan, Goal, Site, Variant
 from arauto.core.clock import Clock
 from arauto.core.door import from_data
-from arauto.core.errors import AuthError, ForbiddenError, InputError, NotFoundError
-from arauto.core.events import SEGMENTS, DecideQuery
+from arauto.core.errors import AuthError, ConflictError, ForbiddenError, InputError, NotFoundError
+from arauto.core.events import HELD_OUT, PART_MS, PARTS, SEGMENTS, DecideQuery
 from arauto.core.receipts import ANONYMOUS, ReceiptBook
 from arauto.experiments import (
     draw_arms,
@@ -33,6 +33,7 @@ from arauto.experiments import (
     uniform_propensities,
 )
 from arauto.loop.answers import DecideAnswer
+from arauto.loop.sticky import Sticky
 
 BLOCK = 1024
 """Arms drawn at a time."""
@@ -43,7 +44,7 @@ _SEGMENT: Mapping[str | None, int] = {None: 0, **{name: place for place, name in
 
 
 class Counts(Protocol):
-    """What the allocation reads of the store's totals of a variant (and segment)."""
+    """What the allocation reads of the store's totals of a variant, segment and (for the hour) part of the day."""
 
     @property
     def variant_id(self) -> int: ...
@@ -63,18 +64,21 @@ class Counts(Protocol):
     def ratings(self) -> int: ...
     @property
     def rating_sum(self) -> int: ...
+    @property
+    def part(self) -> int: ...
 
 
 class Ramp(msgspec.Struct, frozen=True, kw_only=True):
     """A release on its way: ``share`` of the traffic gets the change, the rest stays with the control.
 
-    The change is the variants ``candidates`` (without any: those of the campaign), dealt out by the campaign's plan
-    with the fields of ``change`` replaced. ``stage`` goes into the receipts: as it is for the control, plus one for the
-    change.
+    ``release`` is its number. The change is the variants ``candidates`` (without any: those of the campaign), dealt out
+    by the campaign's plan with the fields of ``change`` replaced. ``stage`` goes into the receipts: as it is for the
+    control, plus one for the change.
     """
 
     stage: int
     share: float
+    release: int = 0
     candidates: tuple[int, ...] = ()
     change: Mapping[str, Any] = {}
 
@@ -97,12 +101,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     several, ``propensities`` is their mean. ``version`` is no serial number: it counts what was known when the policy
     was made. So processes that know the same make the same policy under the same version, and a refresh that brings no
     news changes nothing.
+
+    ``mixes`` may also be one for each segment and part of the day, parts innermost. ``control`` is what the holdout is
+    shown, ``release`` the number of the release on its way; 0: none.
     """
 
     campaign_id: int
     version: int
     propensities: dict[int, float]
     mixes: tuple[Mix, ...]
+    control: int = 0
+    release: int = 0
 
 
 def reward_counts(goal: Goal, variants: Sequence[int], totals: Iterable[Counts]) -> tuple[list[float], list[int]]:
@@ -155,6 +164,8 @@ def make_policy(
         version=version % 2**32,
         propensities=_marginal(mixes),
         mixes=tuple(tuple(mix) for mix in mixes),
+        control=min(control[0], default=0) if control else 0,
+        release=ramp.release if ramp else 0,
     )
 
 
@@ -167,14 +178,28 @@ def changed_plan(plan: CampaignPlan, change: Mapping[str, Any]) -> CampaignPlan:
     return check_deal(from_data({**msgspec.to_builtins(plan), **change}, CampaignPlan)) if change else plan
 
 
+def wants_hours(plan: CampaignPlan, ramp: Ramp | None = None) -> bool:
+    """Whether the policy is to be made from totals that tell the hours apart."""
+    allocations = {plan.allocation, ramp.change.get("allocation") if ramp else None}
+    return "contextual" in allocations and "hour" in plan.features
+
+
 def check_deal(plan: CampaignPlan) -> CampaignPlan:
     """The plan, if its traffic can be dealt out by it.
 
     Raises:
-        InputError: it is to be split by shares, and there are none.
+        InputError: it is to be split by shares, and there are none; it has a layer or a holdout, but no visitors to
+            keep in or out of it; or the part of the layer is empty.
     """
     if plan.allocation == "fixed" and not plan.shares:
         raise InputError("is missing", field="shares", mend='give shares by variant, such as {"a": 0.5, "b": 0.5}')
+    for name in ("layer", "holdout"):
+        if getattr(plan, name) and plan.assignment != "visitor":
+            raise InputError("needs visitors", field=name, mend='set assignment to "visitor"')
+    if not plan.layer_part[0] < plan.layer_part[1]:
+        raise InputError(f"is {list(plan.layer_part)}", field="layer_part", mend="give two rising places from 0 to 1")
+    if plan.layer_part != (0.0, 1.0) and not plan.layer:
+        raise InputError("is of no layer", field="layer_part", mend="name the layer")
     return plan
 
 
@@ -191,10 +216,7 @@ def _shares(
     if not arms:
         return []
     if plan.allocation == "contextual":
-        cells = [reward_counts(plan.goal, arms, [row for row in totals if row.segment == name]) for name in SEGMENTS]
-        successes, trials = (np.array(side, dtype=np.float64).T for side in zip(*cells, strict=True))
-        found = segment_propensities(successes, trials, floor=plan.floor, rng=rng)
-        return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
+        return _contextual(plan, arms, totals, rng)
     if plan.allocation == "uniform":
         shares = uniform_propensities(len(arms))
     elif plan.allocation == "fixed":
@@ -211,6 +233,24 @@ def _shares(
     else:
         shares = thompson_propensities(*reward_counts(plan.goal, arms, totals), floor=plan.floor, rng=rng)
     return [dict(zip(arms, shares.tolist(), strict=True))]
+
+
+def _contextual(
+    plan: CampaignPlan, arms: Sequence[int], totals: Sequence[Counts], rng: np.random.Generator
+) -> list[dict[int, float]]:
+    """By segment, or by segment and part of the day (parts innermost), as the plan's features say."""
+    parts = PARTS if "hour" in plan.features else 1
+    cells: dict[tuple[str, int], list[Counts]] = {}
+    for row in totals:
+        cells.setdefault((row.segment, row.part % parts), []).append(row)
+    contexts = [(segment, part) for segment in SEGMENTS for part in range(parts)]
+    counts = [reward_counts(plan.goal, arms, cells.get(context, ())) for context in contexts]
+    successes, trials = (np.array(side, dtype=np.float64).T for side in zip(*counts, strict=True))
+    by_device, by_hour = np.repeat(np.eye(len(SEGMENTS)), parts, axis=0), np.tile(np.eye(parts), (len(SEGMENTS), 1))
+    features = [by_device] if "device" in plan.features else []
+    features += [by_hour] if parts > 1 else []
+    found = segment_propensities(successes, trials, floor=plan.floor, rng=rng, features=np.hstack(features))
+    return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
 
 
 def _join(control: list[dict[int, float]], change: list[dict[int, float]], ramp: Ramp) -> list[list[Draw]]:
@@ -238,12 +278,16 @@ def _marginal(mixes: Sequence[Sequence[Draw]]) -> dict[int, float]:
     return {arm: math.fsum(chances) for arm, chances in sorted(parts.items())}
 
 
+Arm = tuple[int, float, int, bytes, bytes]
+"""A variant, its probability, the stage, and the answer's JSON before and after the receipt."""
+
+
 class _Deck:
     """The arms of a segment, and a block of them drawn beforehand."""
 
     def __init__(self, mix: Mix, campaign: Campaign, known: Mapping[int, Variant], version: int) -> None:
         marginal = _marginal([mix])
-        self.arms = [
+        self.arms: list[Arm] = [
             (
                 draw.variant_id,
                 marginal[draw.variant_id],
@@ -252,6 +296,7 @@ class _Deck:
             )
             for draw in mix
         ]
+        self.mix = mix
         self._chances = np.array([draw.chance for draw in mix])
         self.block: list[int] = []
         self.place = BLOCK
@@ -273,6 +318,9 @@ class _Live:
         self.lane = lane
         self.served = 0
         self.origins: frozenset[str] = frozenset()
+        self.parts = 1
+        self.sticky: Sticky | None = None
+        self.held: Arm | None = None
         self.decks: list[_Deck] = []
         self._decks: list[_Deck] = []
         self.policy: Policy | None = None
@@ -293,6 +341,12 @@ class _Live:
                 deck.block, deck.place = old.block, old.place
         self._decks = decks
         self.decks = decks if len(decks) > 1 else decks * len(SEGMENTS)
+        self.parts = len(self.decks) // len(SEGMENTS)
+        if campaign.plan.assignment == "visitor":
+            self.sticky = Sticky(campaign, policy.release)
+            if policy.control in known:
+                pieces = _pieces(campaign, known[policy.control], 1.0, policy.version)
+                self.held = (policy.control, 1.0, HELD_OUT, *pieces)
 
 
 class Decider:
@@ -361,6 +415,7 @@ class Decider:
             AuthError: no site has that key.
             NotFoundError: the site has no live campaign of that name with a live variant.
             ForbiddenError: the origin is not one of the site's.
+            ConflictError: the campaign is of a layer, and the visitor not in its part (or without consent).
         """
         live = self._by_name.get((query.key, query.campaign))
         if live is None:
@@ -372,13 +427,19 @@ class Decider:
         if visitor is not None and query.consent == "granted" and not gpc:
             tag = self._book.visitor_tag(visitor)
         segment = _SEGMENT[query.device]
-        deck = live.decks[segment]
-        if deck.place == BLOCK:
-            deck.draw()
-        arm = deck.block[deck.place]
-        deck.place += 1
+        place = segment
+        if live.parts > 1:
+            place = segment * live.parts + self._now_ms() // PART_MS % live.parts
+        deck = live.decks[place]
+        if live.sticky is None or (tag == ANONYMOUS and not live.sticky.layered):
+            if deck.place == BLOCK:
+                deck.draw()
+            arm = deck.arms[deck.block[deck.place]]
+            deck.place += 1
+        else:
+            arm = self._of_visitor(live, live.sticky, deck, tag)
         live.served += 1
-        variant_id, share, stage, head, tail = deck.arms[arm]
+        variant_id, share, stage, head, tail = arm
         decision = self._decision_id()
         receipt = self._book.sign_facts(
             decision,
@@ -393,6 +454,20 @@ class Decider:
         text = decision.hex()
         uuid = f'{{"decision":"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}'
         return b"".join((uuid.encode(), head, receipt, tail))
+
+    def _of_visitor(self, live: _Live, sticky: Sticky, deck: _Deck, tag: bytes) -> Arm:
+        """What the visitor behind ``tag`` is shown, whenever they come.
+
+        Raises:
+            ConflictError: they are not in the campaign's part of its layer.
+        """
+        if not sticky.inside(tag):
+            raise ConflictError(
+                "this visitor is not in the campaign's part of its layer", field="visitor", mend="show your own content"
+            )
+        if live.held is not None and sticky.held(tag):
+            return live.held
+        return deck.arms[sticky.draw(tag, deck.mix)]
 
     def _decision_id(self) -> bytes:
         """The 16 bytes of a UUIDv7 (RFC 9562, section 5.7). The system is asked for randomness once for many."""

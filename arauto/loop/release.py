@@ -166,7 +166,13 @@ def ramp_of(rollout: Rollout | None) -> Ramp | None:
     if rollout is None or rollout.moves[-1].status not in ("running", "held"):
         return None
     last = rollout.moves[-1]
-    return Ramp(stage=2 * last.id, share=last.share, candidates=rollout.candidates, change=rollout.change)
+    return Ramp(
+        stage=2 * last.id,
+        share=last.share,
+        release=rollout.id,
+        candidates=rollout.candidates,
+        change=rollout.change,
+    )
 
 
 async def look(store: Store, rollout: Rollout) -> bool:

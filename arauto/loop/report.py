@@ -308,8 +308,13 @@ def _share_points(facts: Facts) -> list[SharePoint]:
 
 
 def _sample_ratio(facts: Facts) -> float | None:
-    """The p-value of an even split, where an even split over the same variants was intended from first to last."""
+    """The p-value of an even split, where an even split over the same variants was intended from first to last.
+
+    Of decisions: where visitors keep their variant, decisions follow no coin (the experiment looks at visitors).
+    """
     arms = {variant.id for variant in facts.variants}
+    if facts.campaign.plan.assignment == "visitor":
+        return None
     if facts.campaign.plan.allocation != "uniform" or len(arms) < 2 or not facts.weights:
         return None
     if any(weights.propensities.keys() != arms or _uneven(weights) for weights in facts.weights):
@@ -339,7 +344,7 @@ def _standing(facts: Facts, mismatch: float | None) -> Standing:
         verdict = "no_data"
     elif len(live) == 1:
         verdict = "one_variant"
-    elif len(live) > 1:
+    elif len(live) > 1 and facts.campaign.plan.assignment == "decision":
         best = max(measured, key=lambda name: measured[name][1].low)
         if all(measured[best][1].low > one.high for name, (_, one) in measured.items() if name != best):
             verdict, leader = "leader", best
@@ -372,6 +377,8 @@ def _sentence(
     if verdict == "no_data":
         return say("report.no_rating" if goal == "rating" else "report.no_data", language)
     if verdict == "too_early" or measured is None:
+        if facts.campaign.plan.assignment == "visitor":
+            return say("report.by_visitor", language)
         seen = sum(row.impressions for row in facts.totals)
         return say("report.too_early", language, impressions=number(seen, language))
     value, (low, high) = measured

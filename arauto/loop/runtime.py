@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from arauto.core.campaign import DAY_MS, Campaign, Site, Variant
@@ -17,7 +17,7 @@ from arauto.core.settings import Settings
 from arauto.core.tasks import end
 from arauto.loop.admit import Admitted, Batch, admit, read_batch
 from arauto.loop.answers import EventsAnswer
-from arauto.loop.decide import Decider, Policy, foreign_origin, make_policy, unknown_key
+from arauto.loop.decide import Counts, Decider, Policy, foreign_origin, make_policy, unknown_key, wants_hours
 from arauto.loop.ingest import Ingest, Outcome
 from arauto.loop.pulse import Pulse
 from arauto.loop.release import look, ramp_of
@@ -205,9 +205,12 @@ class Runtime:
     async def _renew(self, campaign_id: int, own: bool) -> None:
         """Make the policy of a campaign anew from the store's totals, and serve by it."""
         campaign, variants = self._campaigns[campaign_id], self._variants[campaign_id]
-        totals = await self.store.rollups.totals(campaign_id)
         seed = self.decider.seed_of(campaign)
         ramp = ramp_of(self._rollouts[campaign_id])
+        rollups = self.store.rollups
+        totals: Sequence[Counts] = (
+            await rollups.parts(campaign_id) if wants_hours(campaign.plan, ramp) else await rollups.totals(campaign_id)
+        )
         policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed, ramp)
         if self._campaigns[campaign_id].state != "live":
             return

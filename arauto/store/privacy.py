@@ -132,6 +132,7 @@ class Privacy:
                 " DO UPDATE SET marks = kept.marks + EXCLUDED.marks",
                 [campaign, variant, name, stage, ERASER, -count],
             )
+        await connection.execute("DELETE FROM entrants WHERE visitor_id = %s", [visitor])
         cursor = await connection.execute("DELETE FROM consents WHERE visitor_id = %s", [visitor])
         for campaign in sorted({campaign for campaign, _, _ in arms.values()}):
             await send(connection, "totals", campaign)
