@@ -27,6 +27,7 @@ from arauto.experiments.bandits import (
     revenue_chances,
     top_two,
 )
+from arauto.experiments.coin import Trials, coin_evidence, early_look
 from arauto.experiments.comparison import (
     Comparison,
     compare,
@@ -110,6 +111,7 @@ __all__ = [
     "ReleasePlan",
     "ReleaseState",
     "Result",
+    "Trials",
     "Trust",
     "UpliftCurve",
     "UpliftModel",
@@ -123,11 +125,13 @@ __all__ = [
     "chance_to_win",
     "check_novelty",
     "check_plan",
+    "coin_evidence",
     "compare",
     "compare_quantiles",
     "cuped",
     "discoveries",
     "draw_arms",
+    "early_look",
     "effective_trials",
     "evaluate_policy",
     "expected_loss",
