@@ -27,9 +27,9 @@ from arauto.experiments import (
     ratio_mismatch,
     uniform_propensities,
 )
-from arauto.loop.decide import Ramp, make_policy, reward_counts
+from arauto.loop.decide import Ramp, make_policy, reward_counts, wants_hours
 from arauto.loop.release import ramp_of
-from arauto.store import ArmTotals, Counts, Store, VitalHistogram, Weights, reading_of
+from arauto.store import ArmTotals, Counts, PartTotals, Store, VitalHistogram, Weights, reading_of
 
 LEVEL = 0.95
 QUANTILE = 0.75
@@ -163,7 +163,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     campaign: Campaign
     variants: Sequence[Variant]
-    totals: Sequence[ArmTotals]
+    totals: Sequence[ArmTotals] | Sequence[PartTotals]
     vitals: Sequence[VitalHistogram]
     weights: Sequence[Weights]
     ramp: Ramp | None = None
@@ -176,13 +176,16 @@ async def build_report(store: Store, campaign_id: int, *, clock: Clock | None = 
         NotFoundError: there is no such campaign.
         StoreError: the database cannot be used.
     """
+    campaign = await store.catalogue.campaign(campaign_id)
+    ramp = ramp_of(await store.rollouts.latest(campaign_id))
+    hours = wants_hours(campaign.plan, ramp)
     facts = Facts(
-        campaign=await store.catalogue.campaign(campaign_id),
+        campaign=campaign,
         variants=await store.catalogue.variants(campaign_id),
-        totals=await store.rollups.totals(campaign_id),
+        totals=await store.rollups.parts(campaign_id) if hours else await store.rollups.totals(campaign_id),
         vitals=await store.rollups.vitals(campaign_id),
         weights=await store.rollups.weights(campaign_id),
-        ramp=ramp_of(await store.rollouts.latest(campaign_id)),
+        ramp=ramp,
     )
     return await asyncio.to_thread(make_report, facts, (clock or SystemClock()).now_ms())
 
