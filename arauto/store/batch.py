@@ -96,6 +96,7 @@ class Fold(msgspec.Struct, omit_defaults=True, gc=False):
     refs: list[str] | None = None
     amounts: list[int | None] | None = None
     once: bool = False
+    tomb: str | None = None
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -262,6 +263,8 @@ def _name(fold: Fold, entry: Entry) -> None:
     """A decision is of the first visitor that an event names, be it a repeat."""
     if fold.v is None:
         fold.v = entry.visitor
+        if fold.once:
+            fold.tomb = entry.tomb
 
 
 def encode(lines: Sequence[Any]) -> str:

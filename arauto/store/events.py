@@ -156,10 +156,10 @@ class EventLog:
 
         Committed by itself: should the append be lost, the same decision comes again, and is still the first.
         """
-        coming = [fold for fold in folds if fold.once and fold.st > HELD_OUT and fold.v is not None]
+        coming = [fold for fold in folds if fold.once and fold.st > HELD_OUT and fold.tomb is not None]
         if not coming:
             return
-        told = encode([{"d": fold.d, "v": fold.v, "st": fold.st} for fold in coming])
+        told = encode([{"d": fold.d, "v": fold.tomb, "st": fold.st} for fold in coming])
         repeats = {row["d"] for row in await self._run(_ENTER, lambda: [told])}
         for fold in coming:
             if fold.d in repeats:

@@ -1,12 +1,12 @@
--- Of decisions made by visitor during a release ($1: decision, visitor, stage), those that are not their visitor's first
--- in it. The first to come takes the visitor's place, for good.
+-- Of decisions made by visitor during a release ($1: decision, the visitor's keyed hash, stage), those that are not their
+-- visitor's first in it. The first to come takes the visitor's place, for good.
 WITH told AS (
     SELECT d, v, rollout_id
-    FROM json_to_recordset($1::json) AS line (d uuid, v uuid, st integer)
+    FROM json_to_recordset($1::json) AS line (d uuid, v text, st integer)
     JOIN rollout_moves ON rollout_moves.id = line.st / 2
 ),
 entered AS (
-    INSERT INTO entrants (visitor_id, rollout_id, decision_id)
+    INSERT INTO entrants (tomb, rollout_id, decision_id)
     SELECT DISTINCT ON (v, rollout_id) v, rollout_id, d
     FROM told
     ORDER BY v, rollout_id, d
@@ -19,5 +19,5 @@ WHERE
     NOT d IN (SELECT decision_id FROM entered)
     AND NOT EXISTS (
         SELECT FROM entrants AS known
-        WHERE known.visitor_id = told.v AND known.rollout_id = told.rollout_id AND known.decision_id = told.d
+        WHERE known.tomb = told.v AND known.rollout_id = told.rollout_id AND known.decision_id = told.d
     )
