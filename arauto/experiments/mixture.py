@@ -56,7 +56,7 @@ class Prior(NamedTuple):
                 field="prior",
                 mend="give an expected relative effect above 0, such as 0.1, and a spread such as 1",
             )
-        return _stakes(np.float64(self.expected), self.spread)
+        return _stakes(np.asarray(self.expected, np.float64), self.spread)
 
 
 def typical(clock: ArrayLike, visitors: ArrayLike) -> Floats:
