@@ -244,6 +244,7 @@ async def _two_at_once(guests, visitor):
 
 async def test_the_test_counts_first_decisions_and_tells_of_the_holdout(runtime, clock):
     site, made = await launch(runtime.store, assignment="visitor", holdout=0.3)
+    await runtime.reload(made.id)
     guests = Guests(runtime, site, clock)
     people = [uuid4() for _ in range(60)]
     stages = {}
@@ -288,6 +289,7 @@ async def test_the_hour_is_learned_from_the_counters(runtime, clock):
     site, made = await launch(
         runtime.store, allocation="contextual", features=("device", "hour"), assignment="decision", refresh_ms=0
     )
+    await runtime.reload(made.id)
     guests = Guests(runtime, site, clock)
     day = 86_400_000
     clock.advance(day - clock.now_ms() % day)  # midnight, UTC
@@ -317,6 +319,7 @@ async def test_the_hour_is_learned_from_the_counters(runtime, clock):
 
 async def test_the_report_names_no_leader_where_visitors_keep_their_variant(runtime, clock):
     site, made = await launch(runtime.store, assignment="visitor")
+    await runtime.reload(made.id)
     guests = Guests(runtime, site, clock)
     people = [uuid4() for _ in range(6)]
     for _ in range(40):
