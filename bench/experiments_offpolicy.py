@@ -203,11 +203,12 @@ def _best_of_eight(rows: dict[str, Any], dist: Floats, size: int, truth: float, 
     for _ in range(6):
         log = log_of(rows, dist, rng.integers(0, size, size))
         fold = rng.permutation(int(log.clusters.max()) + 1)[log.clusters] % 5
-        q = np.empty(log.target.shape)
+        n, arms = log.target.shape
+        q = np.empty((n, arms))
         for held in range(5):
             train = fold != held
-            k = np.bincount(log.arms[train], weights=log.rewards[train], minlength=q.shape[1])
-            q[~train] = shrunken(k, np.bincount(log.arms[train], minlength=q.shape[1]).astype(float))
+            k = np.bincount(log.arms[train], weights=log.rewards[train], minlength=arms).astype(np.float64)
+            q[~train] = shrunken(k, np.bincount(log.arms[train], minlength=arms).astype(np.float64))
         eight = (
             dm(log, q), ips(log), snips(log), dr(log, q), sndr(log, q),
             switch(log, q, 5.0), dros(log, q, 10.0), dros(log, q, 100.0),

@@ -127,9 +127,9 @@ def next_move(plan: ReleasePlan, state: ReleaseState, readings: Sequence[Reading
     if due is not None and due.early is not None and due.stake < 1.0:
         # One look, at the first moment there is enough to see; it stands in the log, so that it stays the only one.
         limit = harmful - math.log1p(-due.stake)
-        found = due.early <= math.exp(-limit)
-        action, cause = ("rollback", "breached") if found else ("check", "passed")
-        return _move(plan, state, action, cause, exposures, readings, due.name, limit)
+        if due.early <= math.exp(-limit):
+            return _move(plan, state, "rollback", "breached", exposures, readings, due.name, limit)
+        return _move(plan, state, "check", "passed", exposures, readings, due.name, limit)
     if state.status == "held":
         return _move(plan, state, "stay", "held", exposures, readings)
     if exposures < plan.least_exposures:
