@@ -69,7 +69,7 @@ class Session:
     @property
     def observation(self) -> int:
         """Columns of what a policy sees."""
-        return ITEMS + 2 * self._world.genres.shape[1] + 1
+        return ITEMS + 2 * int(self._world.genres.shape[1]) + 1
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Another user comes."""

@@ -204,6 +204,8 @@ def learn_from_log(
 
 def log_of(rollout: Rollout, gamma: float = 1.0) -> Log:
     """The log that an :class:`EpisodePolicy` leaves behind, with the propensities it acted with."""
+    if rollout.earned is None or "chance" not in rollout.state:
+        raise InputError("holds texts, not episodes", field="rollout", mend="give one of an EpisodePolicy")
     mask = rollout.mask.bool().numpy()
     earned = rollout.earned.double().numpy() * mask
     for t in range(earned.shape[1] - 2, -1, -1):

@@ -18,6 +18,7 @@ from arauto.gpo import (  # noqa: E402
     learn_from_log,
     log_of,
 )
+from arauto.gpo.tables import TablePolicy  # noqa: E402
 
 QUIET = StopRule(diversity_least=0.0, kl_most=1e9, warm_up=10**6)
 
@@ -59,7 +60,7 @@ def test_an_episode_is_a_rollout(policy):
 
 def test_ppo_learns_to_walk_and_knows_what_each_step_earned(policy):
     plan = PPOPlan(
-        iterations=40, batch=32, group=1, minibatch=32, epochs=4, learning_rate=0.02, gamma=0.99, kl_start=0.001,
+        iterations=30, batch=32, group=1, minibatch=32, epochs=4, learning_rate=0.02, gamma=0.99, kl_start=0.001,
         kl_horizon=10**9,
     )  # fmt: skip
     run = PPO(policy, earned_in_episode, 4, plan, seed=0, monitor=Monitor(QUIET))
@@ -116,6 +117,8 @@ def test_an_own_log_holds_what_came_after_each_action(policy):
     assert log.earned[0] == pytest.approx(sum(x * 0.5**t for t, x in enumerate(paid)), abs=1e-5)
     assert log.earned[length - 1] == pytest.approx(paid[-1])
     learn_from_log(policy, log, seed=0, epochs=1)
+    with pytest.raises(InputError, match="not episodes"):
+        log_of(TablePolicy(3, 2).sample([0], seed=1))
 
 
 def test_saved_policies_act_the_same(policy, tmp_path):
