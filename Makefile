@@ -35,7 +35,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
-	@echo "To fetch, once: about 400 MB of packages into $(VENV); then a language model of 1,117 MB and a log of 1.4 MB."
+	@echo "To fetch, once: about 420 MB of packages into $(VENV); then a language model of 1,117 MB and a log of 1.4 MB."
 	$(PIP) -e '.[local]'
 	@touch $@
 

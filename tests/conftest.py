@@ -37,6 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = config.stash[_OWN_ROOT] = tempfile.mkdtemp(prefix="arauto-tests-")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: begun last, one of them would keep the others' processes waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if root := config.stash.get(_OWN_ROOT, ""):
         del os.environ["PYTEST_DEBUG_TEMPROOT"]

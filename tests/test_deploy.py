@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import click
 import yaml
 
 from arauto.cli import main
@@ -31,7 +32,7 @@ def test_they_start_commands_that_exist():
     started.append((DEPLOY / "arauto.service").read_text("utf-8").split("bin/arauto ")[1].split("\n")[0].split())
     assert len(started) == 5
     for command, *options in started:
-        known = {word for option in main.commands[command].params for word in option.opts}
+        known = {word for option in main.get_command(click.Context(main), command).params for word in option.opts}
         assert {word for word in options if word.startswith("--")} <= known
 
 

@@ -2,12 +2,15 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import get_args
 
+import click
 import msgspec
 import pytest
 
@@ -40,8 +43,10 @@ def test_every_command_has_a_heading():
     from arauto.cli import main
 
     def commands(group, path):
-        for name, command in sorted(group.commands.items()):
-            if hasattr(command, "commands"):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if isinstance(command, click.Group):
                 yield from commands(command, f"{path} {name}")
             else:
                 yield f"`{path} {name}`"
@@ -149,6 +154,7 @@ def free_port():
 RUN = [page for page in PAGES if any(p == page and info in ("python", "sh") for p, _, info, _ in blocks())]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_pages_blocks_run_in_order(page, tmp_path, free_port):
     """All the blocks of a page run in one folder, in order, as a reader would type them."""
@@ -167,10 +173,22 @@ def test_a_pages_blocks_run_in_order(page, tmp_path, free_port):
             if owner != page or info not in ("python", "sh"):
                 continue
             command = [sys.executable, "-c", code] if info == "python" else ["bash", "-euo", "pipefail", "-c", code]
-            done = subprocess.run(
-                command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300, check=False
-            )
-            assert done.returncode == 0, f"block {place} of {page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+            status, told = run(command, tmp_path, environ)
+            assert status == 0, f"block {place} of {page.name}:\n{code}\n{told}"
     finally:
-        down = [Path(sys.executable).parent / "arauto", "down"]
-        subprocess.run(down, cwd=tmp_path, env=environ, capture_output=True, check=False)
+        run([Path(sys.executable).parent / "arauto", "down"], tmp_path, environ)
+
+
+def run(command, folder, environ):
+    """Its exit status and what it told. Told into a file: a pipe would be held open by a server that it started."""
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=told, stderr=told, start_new_session=True
+        )
+        try:
+            status = process.wait(300)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            status = process.wait()
+        told.seek(0)
+        return status, told.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
@@ -10,22 +11,39 @@ from rich.console import Console
 from rich.markup import escape
 
 import arauto
-from arauto.cli.audience import audience
-from arauto.cli.campaign import campaign, report, site
-from arauto.cli.data import datasets, replay, simulate
-from arauto.cli.demo import demo
-from arauto.cli.edge import edge
-from arauto.cli.experiment import experiment
-from arauto.cli.gpo import gpo
-from arauto.cli.keep import backup, doctor, restore
-from arauto.cli.models import models, write
-from arauto.cli.release import release
-from arauto.cli.serve import down, up, worker
-from arauto.cli.visitor import login, visitor
 from arauto.core.errors import ArautoError, InputError
 
+COMMANDS = {
+    "audience": "audience",
+    "backup": "keep",
+    "campaign": "campaign",
+    "datasets": "data",
+    "demo": "demo",
+    "doctor": "keep",
+    "down": "serve",
+    "edge": "edge",
+    "experiment": "experiment",
+    "gpo": "gpo",
+    "kit": "kit",
+    "login": "visitor",
+    "models": "models",
+    "release": "release",
+    "replay": "data",
+    "report": "campaign",
+    "restore": "keep",
+    "simulate": "data",
+    "site": "campaign",
+    "up": "serve",
+    "visitor": "visitor",
+    "worker": "serve",
+    "write": "models",
+}
+"""Each command's module beside this one, imported when the command is given: a terminal answers at once."""
+EXTRAS = {"kit": "kit"}
+"""Commands that cannot even be told about without an extra."""
 
-class _Group(click.Group):
+
+class _Main(click.Group):
     """Turns our errors into one line on stderr and their exit code; anything else is a fault and shows its trace."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -35,55 +53,37 @@ class _Group(click.Group):
             Console(stderr=True).print(f"[bold red]arauto:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             sys.exit(error.exit_code)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = import_module(f"arauto.cli.{COMMANDS[cmd_name]}")
+        except ModuleNotFoundError as missing:
+            if cmd_name not in EXTRAS or (missing.name or "arauto").startswith("arauto"):
+                raise
+            return _lacking(cmd_name, EXTRAS[cmd_name], str(missing.name))
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(arauto.__version__, prog_name="arauto")
 def main() -> None:
     """Arauto: marketing that improves itself. `arauto demo` shows the whole loop."""
 
 
-def _kit() -> click.Command:
-    """The commands of kits; without the extra that draws and films, one that says how to get it."""
-    try:
-        from arauto.cli.kit import kit
-    except ModuleNotFoundError as missing:
-        lacking = missing.name or ""
-        if lacking.startswith("arauto"):
-            raise
+def _lacking(name: str, extra: str, package: str) -> click.Command:
+    """In place of a command whose packages are not there: one that says how to get them."""
 
-        @click.command("kit", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-        def kit_is_lacking() -> None:
-            """Kits: needs `pip install 'arauto[kit]'`."""
-            raise InputError(f"{lacking} is not installed", field="kit", mend="pip install 'arauto[kit]'")
+    def say() -> None:
+        raise InputError(f"{package} is not installed", field=name, mend=f"pip install 'arauto[{extra}]'")
 
-        return kit_is_lacking
-    return kit
-
-
-for _command in (
-    audience,
-    backup,
-    campaign,
-    datasets,
-    demo,
-    doctor,
-    down,
-    _kit(),
-    edge,
-    experiment,
-    gpo,
-    edge,
-    login,
-    models,
-    release,
-    replay,
-    report,
-    restore,
-    simulate,
-    site,
-    up,
-    visitor,
-    worker,
-    write,
-):
-    main.add_command(_command)
+    return click.Command(
+        name,
+        callback=say,
+        help=f"Needs `pip install 'arauto[{extra}]'`.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )

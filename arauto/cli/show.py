@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -29,24 +30,25 @@ def report_view(report: Report, language: Language) -> RenderableType:
 
 
 def _variants(report: Report, language: Language) -> Table:
-    """The table of the variants, with fewer columns where the terminal is narrow."""
-    wide = console.width >= _WIDE
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-    for column in _COLUMNS:
-        if wide or not column.wide:
-            table.add_column(
-                say(f"terminal.{column.name}", language),
-                justify="left" if column.name in ("variant", "title", "engine") else "right",
-                no_wrap=True,
-                overflow="ellipsis",
-                ratio=1 if column.name == "title" else None,
-            )
-    shown = [column for column in _COLUMNS if wide or not column.wide]
-    for variant in report.variants:
-        cells = [column.of(variant, language) for column in shown]
-        table.add_row(*cells, style="" if variant.share is not None else "dim")
+    """The table of the variants, with fewer columns where the terminal is narrow. Only titles are ever cut short."""
+    shown = [column for column in _COLUMNS if console.width >= _WIDE or not column.wide]
+    rows = [[column.of(variant, language) for column in shown] for variant in report.variants]
     totals = [column.of(report.totals, language) if column.summed else "" for column in shown]
-    table.add_row("Σ", *totals[1:], style="bold")
+    rows.append(["Σ", *totals[1:]])
+    heads = [say(f"terminal.{column.name}", language) for column in shown]
+    widths = [max(map(cell_len, cells)) for cells in zip(heads, *rows, strict=True)]
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+    for column, head, width in zip(shown, heads, widths, strict=True):
+        rest = console.width - sum(widths) + width - 2 * len(widths)
+        table.add_column(
+            head,
+            justify="left" if column.name in ("variant", "title", "engine") else "right",
+            no_wrap=True,
+            width=max(_LEAST_TITLE, min(width, rest)) if column.name == "title" else width,
+        )
+    styles = ["" if variant.share is not None else "dim" for variant in report.variants]
+    for row, style in zip(rows, [*styles, "bold"], strict=True):
+        table.add_row(*row, style=style)
     return table
 
 
@@ -76,6 +78,7 @@ class _Column(NamedTuple):
 
 
 _WIDE = 110
+_LEAST_TITLE = 12
 _COLUMNS = (
     _Column("variant", lambda row, _: row.name, summed=False),
     _Column("title", lambda row, _: row.title, summed=False),

@@ -9,7 +9,6 @@ the one that was used, which is what off-policy estimates need.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -161,6 +160,6 @@ def _exact(p: Floats, least: float) -> Floats:
     """``p`` with the last rounding error moved to its greatest entry, so that it sums to 1 exactly."""
     p = np.maximum(p, least)
     top = int(p.argmax())
-    others: Sequence[float] = [*p[:top], *p[top + 1 :]]
-    p[top] = 1.0 - math.fsum(others)
+    # One rounding, of at most half the distance from 1 to the number below it: so the sum rounds to 1.
+    p[top] = math.fsum([1.0, *-p[:top], *-p[top + 1 :]])
     return p

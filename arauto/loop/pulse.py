@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from arauto.core.errors import StoreError
+from arauto.core.tasks import end
 from arauto.loop.trace import where
 
 BREATH = 20
@@ -52,12 +53,12 @@ class Pulse:
             await self._renew(own)
             self._cost = loop.time() - self.renewed
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Renew no more."""
+        if self._task is not None:
+            await end(self._task)
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
 
     def _start(self) -> None:
         self._timer = None

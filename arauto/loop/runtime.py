@@ -15,6 +15,7 @@ from arauto.core.errors import NotFoundError, Problem, StoreError
 from arauto.core.events import DecideQuery
 from arauto.core.receipts import ReceiptBook
 from arauto.core.settings import Settings
+from arauto.core.tasks import end
 from arauto.loop.admit import Admitted, Batch, admit, read_batch
 from arauto.loop.answers import EventsAnswer
 from arauto.loop.audience import Audience, Live, Offers
@@ -101,12 +102,10 @@ class Runtime:
 
     async def close(self) -> None:
         """Write the events that wait, then let go of everything."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         await self._ingest.close()
         for pulse in (*self._pulses.values(), *self._guards.values()):
-            pulse.stop()
+            await pulse.stop()
         if self.audience.ready.is_set():
             try:
                 async with asyncio.timeout(LOOK_S):

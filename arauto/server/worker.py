@@ -13,6 +13,7 @@ from typing import Any
 
 from arauto.core.errors import ArautoError
 from arauto.core.settings import Settings, load_settings
+from arauto.core.tasks import end
 from arauto.dashboard import create_dashboard
 from arauto.loop import Runtime, register_jobs, where
 from arauto.server.bridge import Bridge, RsgiProtocol, RsgiScope
@@ -72,9 +73,7 @@ class Worker:
         gc.freeze()
 
     async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         await self._runtime.close()
 
     async def _leave_counts(self) -> None:
@@ -117,7 +116,7 @@ async def _do_jobs(settings: Settings, of_server: bool) -> None:
         register_jobs(store, settings)
         await store.jobs.run_worker(stop)
     if watch is not None:
-        watch.cancel()
+        await end(watch)
 
 
 def start_logging() -> None:

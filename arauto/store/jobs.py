@@ -19,6 +19,7 @@ from psycopg.rows import DictRow
 
 from arauto.core.clock import Clock
 from arauto.core.errors import ArautoError, NotFoundError, StoreError
+from arauto.core.tasks import end
 from arauto.store.database import Database
 from arauto.store.records import JobState, JobStatus
 
@@ -135,13 +136,12 @@ class Jobs:
                 await asyncio.wait({worker, asked}, return_when=asyncio.FIRST_COMPLETED)
                 ended = worker.done()
             finally:
-                asked.cancel()
-                worker.cancel()
-                results = await asyncio.gather(worker, asked, return_exceptions=True)
-            if ended and results[0] is None and not wait:
+                await end(worker, asked)
+            failure = asyncio.CancelledError() if worker.cancelled() else worker.exception()
+            if ended and failure is None and not wait:
                 return
             if ended and not stop.is_set():
-                _log.warning("the worker starts again after: %r", results[0])
+                _log.warning("the worker starts again after: %r", failure)
                 await asyncio.sleep(1)
 
     async def _work(self, wait: bool) -> None:
@@ -157,8 +157,7 @@ class Jobs:
                 fetch_job_polling_interval=2.0,
             )
         finally:
-            rescuer.cancel()
-            await asyncio.gather(rescuer, return_exceptions=True)
+            await end(rescuer)
 
     async def _keep_rescuing(self) -> None:
         while True:

@@ -33,3 +33,15 @@ def test_a_kit_without_its_extra_says_the_mend():
     done = run("kit", "create", "brief.yaml", "--out", "x")
     assert done.returncode == 2
     assert "pip install 'arauto[kit]'" in done.stderr
+
+
+def test_the_terminal_answers_before_anything_heavy_is_imported():
+    code = "import sys; from arauto.cli import main; print(sorted({'numpy', 'psycopg', 'httpx'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_face_is_whole():
+    code = "import arauto; print([name for name in arauto.__all__ if not hasattr(arauto, name)], hasattr(arauto, 'x'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] False\n"

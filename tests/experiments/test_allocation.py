@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from arauto.core.errors import InputError
@@ -23,6 +23,7 @@ from arauto.experiments import (
 arms = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)), min_size=1, max_size=40)
 
 
+@example([(0, 2), (1, 2), (1, 3), (1, 2), (0, 1), (0, 3), (9, 2), (0, 40)], 0.0, 1)
 @given(arms, st.floats(0, 1), st.integers(0, 2**32))
 def test_propensities_sum_to_one_and_keep_the_floor(pairs, floor, seed):
     successes, trials = [a for a, _ in pairs], [a + b for a, b in pairs]

@@ -10,6 +10,7 @@ from arauto.core.clock import FakeClock
 from arauto.core.errors import AuthError, NotFoundError, StoreError
 from arauto.core.events import DecideQuery
 from arauto.core.ids import uuid7
+from arauto.core.tasks import end
 from arauto.creative import compose_message, read_brief
 from arauto.loop import DecideAnswer, Runtime
 from arauto.loop import pulse as pulses
@@ -207,7 +208,7 @@ async def test_a_sweep_goes_on_while_the_database_is_away(runtime, monkeypatch, 
     await until(lambda: not faults)
     runtime.clock.advance(86_400_000)
     await until(lambda: maintained)
-    task.cancel()
+    await end(task)
     assert "the database is away" in caplog.text
     assert "RuntimeError at" in caplog.text
     assert "secret" not in caplog.text
@@ -230,7 +231,7 @@ async def test_news_are_followed_again_after_a_failure(runtime, monkeypatch):
     runtime.decider.drop(campaign.id)
     task = asyncio.create_task(runtime._follow())
     await until(lambda: runtime.decider.policy(campaign.id) is not None)
-    task.cancel()
+    await end(task)
     assert heard == ["asked", "asked"]
 
 
@@ -283,7 +284,7 @@ async def test_a_pulse_asked_while_it_renews_does_so_once_more(caplog):
     await until(lambda: len(done) == 2)
     pulse.touch()
     await until(lambda: len(done) == 3)
-    pulse.stop()
+    await pulse.stop()
     assert done == [True, True, False]
     assert "the database is away" in caplog.text
     assert "secret" not in caplog.text

@@ -5,6 +5,7 @@ import sys
 
 import httpx
 import msgspec
+import pytest
 
 from arauto.server import running
 
@@ -14,6 +15,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.long
 def test_the_server_does_what_its_document_says(settings):
     with running(msgspec.structs.replace(settings, port=0, rate_limit=0)) as server:
         admin = {"authorization": f"Bearer {server.token}"}
@@ -23,7 +25,7 @@ def test_the_server_does_what_its_document_says(settings):
             [
                 *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
                 *("-H", f"Authorization: {admin['authorization']}", "--checks", CHECKS, "--seed", "7", "--no-color"),
-                *("--phases", "coverage,fuzzing", "--max-examples", "15", "--exclude-operation-id", "events"),
+                *("--phases", "coverage,fuzzing", "--max-examples", "6", "--exclude-operation-id", "events"),
                 *("--suppress-health-check", "all", "--warnings", "off"),
             ],
             capture_output=True,

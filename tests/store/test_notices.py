@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
 from arauto.core.settings import Settings
+from arauto.core.tasks import end
 from arauto.store import Notice, Store
 from arauto.store.notices import read
 from tests.store.builders import Decisions, new_campaign, tomb_of
@@ -29,8 +30,7 @@ class Ear:
                 await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
 
 async def ready(store: Store, ear: Ear) -> None:
