@@ -112,7 +112,7 @@ def axes(*, small: bool) -> list[list[dict[str, float]]]:
     return [
         [{"ahead": ahead} for ahead in (0.6, 0.0)],
         [{"reverse": reverse} for reverse in (0.5, 0.0)],
-        [{"ridge": ridge} for ridge in ((30.0, 100.0, 300.0) if small else (10.0, 30.0))],
+        [{"ridge": ridge} for ridge in ((30.0, 100.0, 300.0, 1000.0) if small else (30.0, 300.0))],
         [{"decay": decay} for decay in (0.8, 0.9, 0.96)] if small else [],
     ]
 

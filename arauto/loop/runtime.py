@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, Self
 from uuid import UUID
 
@@ -77,6 +78,7 @@ class Runtime:
         self._looked = 0.0
         # One at a time, so that whoever comes second sees what the first has taken over.
         self._reading = asyncio.Lock()
+        self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -103,6 +105,10 @@ class Runtime:
 
     async def close(self) -> None:
         """Write the events that wait, then let go of everything."""
+        self._closing.set()
+        if self._tasks:
+            # The audience ends by itself: cancelled while it reads, it would be slow to notice.
+            await asyncio.wait(self._tasks[-1:], timeout=LOOK_S)
         await end(*self._tasks)
         await self._ingest.close()
         for pulse in (*self._pulses.values(), *self._guards.values()):
@@ -327,7 +333,7 @@ class Runtime:
 
     async def _tend(self) -> None:
         """Make the audience from the store, then keep it. Until it is made, events that come are taken in already."""
-        while True:
+        while not self._closing.is_set():
             try:
                 if self.audience.ready.is_set():
                     await self.audience.tend()
@@ -337,7 +343,9 @@ class Runtime:
                 log.warning("the database is away; the audience goes on from memory")
             except Exception as error:
                 log.warning("the audience could not be kept: %s", where(error))
-            await asyncio.sleep(SWEEP_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await self._closing.wait()
 
     async def _sweep(self) -> None:
         maintained = self.clock.now_ms()
