@@ -63,7 +63,10 @@ def ours(seed: int) -> dict[str, float]:
         if reading.reward >= 475.0:
             solved = min(solved, steps)
     judged = policy.sample([0] * EPISODES, seed=10_000 + seed)
-    return {"return": float(np.asarray(judged.earned).sum(axis=1).mean()), "solved_at": solved if math.isfinite(solved) else -1.0}
+    return {
+        "return": float(np.asarray(judged.earned).sum(axis=1).mean()),
+        "solved_at": solved if math.isfinite(solved) else -1.0,
+    }
 
 
 def main() -> dict[str, Any]:
