@@ -306,7 +306,8 @@ async def live(runs: int = 20) -> dict[str, Any]:
                     await runtime.ingest(_batch(runtime, site.key, f"c{run}", rng))
                     began = time.perf_counter()
                     shown = await read_release(runtime.store, release.id)
-                    if shown.status == "running" and shown.readings[0].harm < math.log(1.0 / shown.plan.alpha):
+                    limit = math.log(1.0 / shown.plan.alpha / shown.readings[0].stake)
+                    if shown.status == "running" and shown.readings[0].harm < limit:
                         continue
                     while _served(runtime, site.key, f"c{run}"):  # noqa: ASYNC110
                         await asyncio.sleep(0.002)
