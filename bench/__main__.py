@@ -25,9 +25,12 @@ NAMES = (
     "experiments_offpolicy",
     "experiments_release",
     "experiments_uplift",
+    "gpo_control",
     "gpo_hacking",
+    "gpo_ranking",
     "gpo_reward",
     "gpo_turn",
+    "gpo_curves",
 )
 
 

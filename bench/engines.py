@@ -70,7 +70,7 @@ def stub() -> Iterator[int]:
         process.wait(10)
 
 
-async def throughput(port: int, calls: int, *, cached: bool = False, library: str = "aiohttp") -> dict[str, Any]:
+async def throughput(port: int, calls: int, *, cached: bool = False, library: str = "") -> dict[str, Any]:
     """Completed drafts a second with :data:`FLIGHT` of them in flight."""
     limits = httpx.Limits(max_connections=FLIGHT, max_keepalive_connections=FLIGHT)
     wire = HttpxWire(httpx.AsyncHTTPTransport(limits=limits)) if library == "httpx" else None

@@ -12,7 +12,7 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -31,7 +31,10 @@ from arauto.experiments import (
     Reading,
     ReleasePlan,
     ReleaseState,
+    Trials,
     apply_move,
+    coin_evidence,
+    early_look,
     lift_evidence,
     next_move,
     pair_terms,
@@ -39,6 +42,7 @@ from arauto.experiments import (
     share_of,
     state_after,
 )
+from arauto.experiments.guardrails import EARLY_STAKE, HARM_SPREAD
 from arauto.loop import DecideAnswer, NewRelease, Runtime, read_release, start_release
 from bench.experiments_common import finish, upper
 from bench.machine import write_result
@@ -60,6 +64,8 @@ def simulate(effects: Floats, visitors: int, look: int, seed: int) -> dict[str, 
     runs = effects.size
     states = [ReleaseState() for _ in range(runs)]
     sums = np.zeros((len(RAILS), runs, 2, 12))
+    seen = np.zeros((runs, len(PLAN.steps) - 1, 2))
+    hits = np.zeros((len(RAILS), *seen.shape))
     exposures, lost = np.zeros(runs), np.zeros(runs)
     ended = np.full(runs, np.nan)
     for step in range(visitors // look):
@@ -69,43 +75,64 @@ def simulate(effects: Floats, visitors: int, look: int, seed: int) -> dict[str, 
         if not live.size:
             continue
         share = shares[live]
+        at = np.array([states[place].step for place in live])
         treated = rng.binomial(look, share)
         exposures[live] += treated
         n = np.stack([look - treated, treated], axis=-1).astype(float)
-        following = np.array([PLAN.steps[min(states[place].step + 1, len(PLAN.steps) - 1)] for place in live])
-        harm, safety = np.zeros((len(RAILS), live.size)), np.zeros((len(RAILS), live.size))
-        tolerances = np.zeros_like(harm)
+        seen[live, at] += n
+        readings: list[list[Reading]] = [[] for _ in live]
         for row, (rail, rate) in enumerate(RAILS):
             moved = rate * (1.0 + effects[live]) if rail.name == "ctr" else np.full(live.size, rate)
             k = np.stack([rng.binomial(look - treated, rate), rng.binomial(treated, moved)], axis=-1).astype(float)
             sums[row, live] += pair_terms(share, n, k, k)
-            tolerances[row] = np.maximum(rail.margin, PLAN.harm_budget / following)
-            sign = -1.0 if rail.bad == "less" else 1.0
-            harm[row] = lift_evidence(sums[row, live], side=rail.bad, prior=Prior(rail.expected))
-            for tolerance in np.unique(tolerances[row]):
-                these = tolerances[row] == tolerance
-                null = max(sign * tolerance, -0.95)
-                safety[row, these] = lift_evidence(
-                    sums[row, live][these],
-                    null,
-                    side="greater" if rail.bad == "less" else "less",
-                    prior=Prior(abs(null)),
-                )
+            hits[row, live, at] += k
+            _read(rail, sums[row], seen, hits[row], live, states, readings)
         for column, place in enumerate(live):
-            readings = [
-                Reading(
-                    name=rail.name,
-                    harm=float(harm[row, column]),
-                    safety=float(safety[row, column]),
-                    tolerance=float(tolerances[row, column]),
-                )
-                for row, (rail, _) in enumerate(RAILS)
-            ]
-            states[place] = apply_move(states[place], next_move(PLAN, states[place], readings, int(exposures[place])))
+            move = next_move(PLAN, states[place], readings[column], int(exposures[place]))
+            while move.action == "check":
+                states[place] = apply_move(states[place], move)
+                move = next_move(PLAN, states[place], readings[column], int(exposures[place]))
+            states[place] = apply_move(states[place], move)
             if states[place].status != "running":
                 ended[place] = (step + 1) * look
     rolled = np.array([state.status == "rolled_back" for state in states])
     return {"rolled": rolled, "lost": lost, "ended": ended, "exposures": exposures, "states": states}
+
+
+def _read(
+    rail: Guardrail,
+    sums: Floats,
+    seen: Floats,
+    hits: Floats,
+    live: NDArray[np.int64],
+    states: list[ReleaseState],
+    readings: list[list[Reading]],
+) -> None:
+    """What :func:`~arauto.experiments.read_guardrail` reads, for all releases at once."""
+    steps = np.array(PLAN.steps[:-1])
+    following = np.array([PLAN.steps[min(states[place].step + 1, len(PLAN.steps) - 1)] for place in live])
+    tolerances = np.maximum(rail.margin, PLAN.harm_budget / following)
+    harm = coin_evidence(Trials(steps, seen[live], hits[live]), rail.bad, Prior(rail.expected, HARM_SPREAD))
+    safety = np.zeros(live.size)
+    for tolerance in np.unique(tolerances):
+        these = tolerances == tolerance
+        null = max((-1.0 if rail.bad == "less" else 1.0) * float(tolerance), -0.95)
+        side: Literal["greater", "less"] = "greater" if rail.bad == "less" else "less"
+        safety[these] = lift_evidence(sums[live][these], null, side=side, prior=Prior(abs(null)))
+    for column, place in enumerate(live):
+        early = None
+        if rail.name not in states[place].checked:
+            early = early_look(Trials(steps, seen[place], hits[place]), rail.bad)
+        readings[column].append(
+            Reading(
+                name=rail.name,
+                harm=float(harm[column]),
+                safety=float(safety[column]),
+                tolerance=float(tolerances[column]),
+                early=early,
+                stake=1.0 - EARLY_STAKE,
+            )
+        )
 
 
 def thousand_bad(visitors: int) -> dict[str, Any]:
@@ -145,21 +172,22 @@ def exposures_until_rollback(kind: str, base: float, runs: int, seed: int) -> di
     rng = np.random.default_rng(seed)
     taken, seconds = [], []
     rail = (
-        Guardrail(name="conversion", expected=0.3)
+        Guardrail(name="conversion")
         if kind == "conversion"
         else Guardrail(name="load", kind="quantile", bad="greater", bucket_ratio=GAMMA)
     )
     plan = ReleasePlan(guardrails=(rail,))
-    state = ReleaseState()
     for _ in range(runs):
-        sums, counts, exposures = np.zeros((2, 12)), np.zeros((1, 2, 300)), 0
-        while exposures < 20_000:
+        sums, counts, exposures, state = np.zeros((2, 12)), np.zeros((1, 2, 300)), 0, ReleaseState()
+        seen, hits = np.zeros((1, 2)), np.zeros((1, 2))
+        while state.status == "running" and exposures < 20_000:
             n = [2475, 25]
             exposures += 25
             if kind == "conversion":
                 k = [rng.binomial(n[0], base), rng.binomial(n[1], 0.7 * base)]
                 sums += pair_terms([0.01], [n], [k], [k])[0]
-                measured = Measured(sums=sums)
+                seen, hits = seen + np.array([n]), hits + np.array([k])
+                measured = Measured(sums=sums, trials=Trials(np.array([0.01]), seen, hits))
             else:
                 for arm, factor in ((0, 1.0), (1, 1.2)):
                     reading = factor * rng.lognormal(math.log(1200.0), 0.6, n[arm])
@@ -169,8 +197,8 @@ def exposures_until_rollback(kind: str, base: float, runs: int, seed: int) -> di
             began = time.perf_counter()
             move = next_move(plan, state, read_guardrails(plan, state, {rail.name: measured}, bounds=False), exposures)
             seconds.append(time.perf_counter() - began)
-            if move.action == "rollback":
-                break
+            if move.action in ("check", "rollback"):
+                state = apply_move(state, move)
         taken.append(exposures)
     return {
         "base": base,
@@ -179,6 +207,48 @@ def exposures_until_rollback(kind: str, base: float, runs: int, seed: int) -> di
         "p90_exposures": float(np.quantile(taken, 0.9)),
         "median_seconds_of_a_look": float(np.median(seconds)),
         "p99_seconds_of_a_look": float(np.quantile(seconds, 0.99)),
+    }
+
+
+def knew_it_all(base: float, runs: int, seed: int) -> dict[str, Any]:
+    """The same by Wald's sequential test at 5 %, told both rates exactly: no test that may be read at any time and
+    keeps counts alone (a mixture of such tests) does better on average."""
+    rng = np.random.default_rng(seed)
+    gain, loss = math.log(0.7), math.log((1.0 - 0.7 * base) / (1.0 - base))
+    path = np.where(rng.random((runs, 20_000)) < 0.7 * base, gain, loss).cumsum(axis=1)
+    crossed = path >= math.log(20.0)
+    taken = crossed.argmax(axis=1) + 1.0
+    return {
+        "base": base,
+        "runs": runs,
+        "never": float(1.0 - crossed.any(axis=1).mean()),
+        "median_exposures": float(np.median(taken)),
+        "mean_exposures": float(taken.mean()),
+    }
+
+
+def harmless_alone(base: float, runs: int, seed: int) -> dict[str, Any]:
+    """One conversion guardrail over a change that does nothing, at 1 % of traffic, a look every 25 of its visitors."""
+    rng = np.random.default_rng(seed)
+    plan, share = ReleasePlan(guardrails=(Guardrail(name="conversion"),)), np.array([0.01])
+    looks = 400
+    n = np.cumsum(np.broadcast_to([2475.0, 25.0], (runs, looks, 2)), axis=1)[:, :, None]
+    k = np.cumsum(rng.binomial([2475, 25], base, (runs, looks, 2)).astype(float), axis=1)[:, :, None]
+    harm = coin_evidence(Trials(share, n, k), "less", Prior(plan.guardrails[0].expected, HARM_SPREAD))
+    limit = math.log(1.0 / plan.alpha / (1.0 - EARLY_STAKE))
+    wrong = early_wrong = 0
+    for run in range(runs):
+        looked = (early_look(Trials(share, n[run, at], k[run, at]), "less") for at in range(looks))
+        first = next((p for p in looked if p is not None), 1.0)
+        early_wrong += first <= plan.alpha * EARLY_STAKE
+        wrong += first <= plan.alpha * EARLY_STAKE or bool((harm[run] >= limit).any())
+    return {
+        "base": base,
+        "runs": runs,
+        "exposures": looks * 25,
+        "rolled_back": wrong / runs,
+        "upper": upper(wrong, runs),
+        "by_the_early_look": early_wrong / runs,
     }
 
 
@@ -277,16 +347,19 @@ def main() -> dict[str, Any]:
     figures: dict[str, Any] = {
         "bad": thousand_bad(visitors),
         "harmless": thousand_harmless(visitors),
-        "conversion −30 %": [exposures_until_rollback("conversion", base, 200, 4) for base in (0.10, 0.05)],
+        "conversion −30 %": [exposures_until_rollback("conversion", base, 400, 4) for base in (0.10, 0.05)],
+        "conversion −30 %, a test that knew it all": [knew_it_all(base, 2000, 6) for base in (0.10, 0.05)],
+        "no effect on conversion": [harmless_alone(base, 2000, 7) for base in (0.10, 0.05)],
         "p75 load time +20 %": exposures_until_rollback("load", 0.25, 100, 4),
         "crashes (pure part)": crashes(),
         "live": asyncio.run(live()),
     }
-    rails = figures["conversion −30 %"][0]["median_exposures"], figures["p75 load time +20 %"]["median_exposures"]
+    rails = [row["median_exposures"] for row in (*figures["conversion −30 %"], figures["p75 load time +20 %"])]
     passed = (
         figures["bad"]["harm_of_an_immediate_launch_over_ours"] >= 5.0
         and figures["bad"]["rolled_back_of_those"] >= 0.99
         and figures["harmless"]["rolled_back"] <= 0.05
+        and all(row["rolled_back"] <= 0.05 for row in figures["no effect on conversion"])
         and max(rails) <= 1000
         and figures["crashes (pure part)"]["states_that_differ_from_the_log"] == 0
         and figures["live"]["greatest_seconds_to_action"] < 1.0

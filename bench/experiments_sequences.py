@@ -286,6 +286,7 @@ def main() -> dict[str, Any]:
             row["arauto, told the effect"] <= min(value for name, value in row.items() if "arauto" not in name)
             for row in told
         )
+        and all(row["arauto, told nothing"] <= min(1.25, row["growthbook, default (5,000)"]) for row in told)
         and bool(figures["cookie cats"].get("sample_ratio_problem_reported"))
     )
     return finish(figures, started, passed=passed)

@@ -25,6 +25,17 @@ PICTURES = ("Pessoa caminhando no parque ao sol da manhã", "Mesa clara com um r
 USAGE = {"prompt_tokens": 400, "completion_tokens": 60, "total_tokens": 460}
 
 
+def answer(turn: int) -> bytes:
+    """A chat completion with the ``turn``-th copy."""
+    copy = {"title": TITLES[turn % 4], "description": TEXTS[turn // 4 % 4], "image_suggestion": PICTURES[turn % 2]}
+    message = {"role": "assistant", "content": json.dumps(copy)}
+    return json.dumps({"choices": [{"index": 0, "message": message}], "usage": USAGE}).encode()
+
+
+ANSWERS = [answer(turn) for turn in range(16)]
+"""Made once: the stub shares two cores with what is measured."""
+
+
 class Stub(asyncio.Protocol):
     """One connection. ``delay`` in seconds."""
 
@@ -71,15 +82,7 @@ class Stub(asyncio.Protocol):
         else:
             Stub.number += 1
             self.tally["tokens"] = self.tally.get("tokens", 0) + USAGE["total_tokens"]
-            turn = Stub.number
-            copy = {
-                "title": TITLES[turn % 4],
-                "description": TEXTS[turn // 4 % 4],
-                "image_suggestion": PICTURES[turn % 2],
-            }
-            text = json.dumps(copy)
-            whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}], "usage": USAGE}
-            body = json.dumps(whole).encode()
+            body = ANSWERS[Stub.number % len(ANSWERS)]
             self.send(200, body[: len(body) // 2] if kind == "broken" else body)
 
     def send(self, status: int, body: bytes, more: bytes = b"") -> None:

@@ -8,9 +8,10 @@ import click
 from rich.table import Table
 
 import arauto
-from arauto.cli.common import as_json, console, print_json, settings_of
+from arauto.cli.common import as_json, console, print_json, read_yaml, settings_of
 from arauto.cli.show import show_report
 from arauto.core.campaign import CampaignPlan, Goal
+from arauto.core.door import from_data
 
 
 @click.group()
@@ -25,6 +26,12 @@ def campaign() -> None:
 @click.option("--site", help="The site it belongs to; `default` when left out.")
 @click.option("--goal", type=click.Choice(["click", "purchase", "rating"]), help="What counts as success.")
 @click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Allocation, assignment, layer, holdout …: a JSON or YAML file (docs/experiments.md).",
+)
+@click.option(
     "--write", type=click.IntRange(1, 50), help="So many more variants by the text engine, in the background."
 )
 @as_json
@@ -34,12 +41,14 @@ def create(
     name: str | None,
     site: str | None,
     goal: Goal | None,
+    plan_file: Path | None,
     write: int | None,
     *,
     json_: bool,
 ) -> None:
     """Make a campaign of BRIEF: a YAML, JSON or text file, or the words themselves."""
-    plan = CampaignPlan(goal=goal) if goal else None
+    given = {**(read_yaml(plan_file) if plan_file else {}), **({"goal": goal} if goal else {})}
+    plan = from_data(given, CampaignPlan) if given else None
     with arauto.open(settings_of()) as app:
         made = app.create(brief, slug=slug, name=name, site=site, plan=plan, write=write)
         variants = app.variants(made)

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 import msgspec
+import yaml
 from rich.console import Console
 
+from arauto.core.errors import InputError
 from arauto.core.settings import Settings, load_settings
 
 console = Console()
@@ -18,6 +20,14 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for pr
 def settings_of(**overrides: Any) -> Settings:
     """The settings of this folder and environment, with what the command line gave on top."""
     return load_settings(Path.cwd(), **overrides)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a JSON or YAML file says. Raises :class:`InputError` when it cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
+        raise InputError(f"cannot be read: {failure}", field=str(path), mend="give a JSON or YAML file") from None
 
 
 def print_json(value: Any) -> None:

@@ -13,6 +13,7 @@ import arauto
 from arauto.cli.common import as_json, console, print_json, settings_of
 from arauto.cli.table import Columns, numeric, read_columns
 from arauto.core.brief import Language
+from arauto.core.campaign import Goal
 from arauto.core.errors import InputError
 from arauto.core.i18n import number, percent, say
 from arauto.experiments import OffPolicyEstimate, Overlap, abstention, analyse, evaluate_policy, log_of, sentence
@@ -54,6 +55,24 @@ def show(slug: str, control: str, *, json_: bool) -> None:
         ),
         style="dim",
     )
+    if found.assignment == "visitor":
+        console.print(say("terminal.unit_visitor", language), style="dim")
+    if (group := found.holdout) is not None:
+        console.print(
+            say(
+                "terminal.holdout",
+                language,
+                others=number(group.others, language),
+                held=number(group.held, language),
+                value=_value(group.value, found.goal, language),
+                held_value=_value(group.held_value, found.goal, language),
+                lift=_percent(group.lift, language),
+                low=_percent(group.lift_low, language),
+                high=_percent(group.lift_high, language),
+                p=number(group.p, language, 4),
+            ),
+            style="dim",
+        )
 
 
 @experiment.command("analyse")
@@ -183,11 +202,10 @@ def _arms(found: Experiment, language: Language) -> Table:
     for name in ("variant", "impressions", "value", "lift", "p_value", "chance", "loss"):
         table.add_column(say(f"terminal.{name}", language), justify="left" if name == "variant" else "right")
     for arm in found.arms:
-        rate = number(arm.value or 0.0, language, 2) if found.goal == "rating" else percent(arm.value or 0.0, language)
         table.add_row(
             arm.name,
             number(arm.impressions, language),
-            rate,
+            _value(arm.value or 0.0, found.goal, language),
             "–" if arm.name == found.control else _lift(arm.lift, arm.lift_low, arm.lift_high, language),
             _number(arm.p, language, 4),
             "–" if arm.chance_to_win is None else percent(arm.chance_to_win, language, 1),
@@ -197,8 +215,18 @@ def _arms(found: Experiment, language: Language) -> Table:
 
 
 def _lift(value: float | None, low: float | None, high: float | None, language: Language) -> str:
-    middle, lower, upper = ("–" if one is None else percent(one, language, 1) for one in (value, low, high))
+    middle, lower, upper = (_percent(one, language) for one in (value, low, high))
     return f"{middle} [{lower}; {upper}]"
+
+
+def _value(value: float | None, goal: Goal, language: Language) -> str:
+    if value is None:
+        return "–"
+    return number(value, language, 2) if goal == "rating" else percent(value, language)
+
+
+def _percent(value: float | None, language: Language) -> str:
+    return "–" if value is None else percent(value, language, 1)
 
 
 def _number(value: float | None, language: Language, decimals: int) -> str:

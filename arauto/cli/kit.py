@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -17,6 +17,7 @@ from arauto.core.errors import ConflictError, InputError
 from arauto.core.i18n import say
 from arauto.core.kit import Finding, Kit, Medium
 from arauto.creative import ModelStore, choose_engine, has_errors, load_brief
+from arauto.creative.engines import choose_image
 from arauto.creative.kit import (
     BUNDLES,
     PRESETS,
@@ -47,7 +48,8 @@ def kit() -> None:
 @click.option("--only", multiple=True, type=_MEDIA, help="Make this medium alone; may be repeated.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The placements of one purpose.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31), help="Same seed: same bytes.")
-@click.option("--engine", type=click.Choice(["slot", "local", "openai"]), default="slot", show_default=True)
+@click.option("--engine", type=click.Choice(["slot", "local", "openai", "hf"]), default="slot", show_default=True)
+@click.option("--film", "films", multiple=True, type=click.Choice(["6", "15", "30"]), help="Seconds of a film (15).")
 @click.option("--catalogue", type=click.Path(dir_okay=False, path_type=Path), help="A kit for each row (CSV or JSONL).")
 @as_json
 def create(
@@ -57,6 +59,7 @@ def create(
     preset: str | None,
     seed: int,
     engine: str,
+    films: Sequence[str],
     catalogue: Path | None,
     *,
     json_: bool,
@@ -70,7 +73,8 @@ def create(
     jobs = (
         [(target / name, row) for name, row in read_catalogue(catalogue, wanted)] if catalogue else [(target, wanted)]
     )
-    made = asyncio.run(_create(jobs, folder, only, seed, engine, quiet=json_))
+    how = {"only": only, "seed": seed, "film_seconds": [float(film) for film in films] or [15.0]}
+    made = asyncio.run(_create(jobs, folder, engine, how, quiet=json_))
     if json_:
         print_json([{"folder": str(path), "assets": one.assets, "findings": one.findings} for path, one in made])
     else:
@@ -141,10 +145,11 @@ def gallery(folder: Path) -> None:
 
 
 async def _create(
-    jobs: Sequence[tuple[Path, Brief]], folder: Path, only: Sequence[Medium], seed: int, engine: str, *, quiet: bool
+    jobs: Sequence[tuple[Path, Brief]], folder: Path, engine: str, how: dict[str, Any], *, quiet: bool
 ) -> list[tuple[Path, Kit]]:
     settings = settings_of(text_engine=engine)
     text_engine = choose_engine(settings, ModelStore(settings)) if engine != "slot" else None
+    image = choose_image(settings)
     made = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet) as progress:
@@ -160,14 +165,13 @@ async def _create(
                         bars[medium] = progress.add_task(name, total=1.0, step=step)
                     progress.update(bars[medium], completed=share, step=step)
 
-                one = await make_kit(
-                    brief, path, folder=folder, seed=seed, only=only, engine=text_engine, progress=tell
-                )
+                one = await make_kit(brief, path, folder=folder, engine=text_engine, image=image, progress=tell, **how)
                 save_gallery(one, path, one.findings)
                 made.append((path, one))
         finally:
-            if text_engine is not None:
-                await text_engine.close()
+            for one_engine in (text_engine, image):
+                if one_engine is not None:
+                    await one_engine.close()
     return made
 
 

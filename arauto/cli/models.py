@@ -69,7 +69,7 @@ def verify(name: str | None) -> None:
 @click.command()
 @click.argument("brief")
 @click.option("-n", "--number", default=4, show_default=True, type=click.IntRange(1, 50), help="Variants to write.")
-@click.option("--engine", type=click.Choice(["auto", "slot", "local", "openai"]), help="Setting `text_engine`.")
+@click.option("--engine", type=click.Choice(["auto", "slot", "local", "openai", "hf"]), help="Setting `text_engine`.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same engine: same texts."
 )

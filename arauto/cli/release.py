@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 import msgspec
-import yaml
 from rich.table import Table
 
 import arauto
-from arauto.cli.common import as_json, console, print_json, settings_of
+from arauto.cli.common import as_json, console, print_json, read_yaml, settings_of
 from arauto.core.brief import Language
 from arauto.core.door import from_data
 from arauto.core.errors import InputError
@@ -47,11 +46,11 @@ def start(
     json_: bool,
 ) -> None:
     """Release a change into campaign SLUG: texts, or another way to deal out the traffic."""
-    given: dict[str, Any] = _file(plan) if plan else {}
+    given: dict[str, Any] = read_yaml(plan) if plan else {}
     if variants:
         given["variants"] = variants
     if texts:
-        given["copies"] = _file(texts)
+        given["copies"] = read_yaml(texts)
     if allocation:
         given["allocation"] = allocation
     if guardrails:
@@ -101,13 +100,6 @@ def _steer(slug: str, action: ReleaseAction, json_: bool) -> None:
     settings = settings_of()
     with arauto.open(settings) as app:
         _print(app.steer_release(slug, action), settings.language, json_)
-
-
-def _file(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
-        raise InputError(f"cannot be read: {failure}", field=str(path), mend="give a JSON or YAML file") from None
 
 
 def _guardrail(given: str) -> Any:

@@ -21,6 +21,14 @@ MARKS: tuple[str, ...] = ("complaint", "error", "violation")
 SEGMENTS: tuple[str, ...] = ("unknown", "desktop", "mobile", "tablet")
 """The segments known without any profile: the kind of device. A receipt carries the place in this tuple."""
 
+HELD_OUT = 1
+"""The stage of a decision for a visitor of the holdout (docs/decisions/0014)."""
+REPEAT = -1
+"""The stage kept of a decision that was not the first of its visitor in a release: it proves nothing new."""
+PARTS = 8
+"""A day of UTC has so many parts, for what is allocated by the hour."""
+PART_MS = 86_400_000 // PARTS
+
 Device = Literal["desktop", "mobile", "tablet"]
 Reference = Annotated[str, Meta(max_length=64, pattern=r"^[\w.:/@-]*$")]
 EventName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
@@ -111,6 +119,8 @@ class EventRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     policy_version: int | None = None
     segment: str = "unknown"
     stage: int = 0
+    once: bool = False
+    """Whether the stage counts once for each visitor (assignment by visitor)."""
     visitor_id: UUID | None = None
     tomb: str | None = None
     """Keyed hash of ``visitor_id``, hexadecimal: how an erased visitor is recognised without being kept."""

@@ -124,7 +124,7 @@ class KitWork(msgspec.Struct, frozen=True, kw_only=True):
     """What every medium is made from. ``copies`` have passed the checks, the best first.
 
     ``pictures``, ``footage`` and ``logo`` are the marketer's own files, already found and known to be inside the
-    brief's folder.
+    brief's folder; ``drawn_by`` says which model drew ``pictures``, when the marketer gave none.
     """
 
     brief: Brief
@@ -136,6 +136,7 @@ class KitWork(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[Path, ...] = ()
     footage: tuple[Path, ...] = ()
     logo: Path | None = None
+    drawn_by: Provenance | None = None
 
 
 Progress: TypeAlias = Callable[[str, float], None]

@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     audience: bool = True
     """Whether vectors and touches of visitors who agreed are kept."""
     text_engine: str = "auto"
-    """``slot``, ``local``, ``openai``, or ``auto``: openai when its URL is set, else local when its model is there."""
+    """``slot``, ``local``, ``openai``, ``hf``, or ``auto``: openai when its URL is set, else local when it is here."""
     openai_url: str = ""
     """Base URL of any OpenAI-compatible endpoint, such as ``https://host/v1``."""
     openai_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
@@ -90,6 +90,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """``local``, ``openai``, ``none``, or ``auto``: openai when its voice model is set, else this machine's best."""
     local_model: str = "qwen2.5-coder-1.5b-instruct-q4_k_m"
     """A name that ``arauto models list`` shows, or the path of a GGUF file."""
+    hf_model: str = ""
+    """A chat model of the library transformers, by name or folder, for ``text_engine`` hf."""
+    local_image_model: str = ""
+    """A model of the library diffusers, by name or folder; the endpoint's ``openai_image_model`` goes before it."""
     model_threads: Annotated[int, Meta(ge=1, le=256)] = 1
     data_dir: Path | None = None
     """Where the public data sets of the benchmarks are."""

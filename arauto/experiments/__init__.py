@@ -16,7 +16,7 @@ from arauto.experiments.allocation import (
     uniform_propensities,
 )
 from arauto.experiments.analysis import Analysis, Health, Result, analyse, log_of, sentence
-from arauto.experiments.assignment import Slice, arm_of, held_out, place_of, slice_of
+from arauto.experiments.assignment import arm_of, held_out, in_part, place_of
 from arauto.experiments.bandits import (
     BernoulliBandit,
     Posterior,
@@ -27,6 +27,7 @@ from arauto.experiments.bandits import (
     revenue_chances,
     top_two,
 )
+from arauto.experiments.coin import Trials, coin_evidence, early_look
 from arauto.experiments.comparison import (
     Comparison,
     compare,
@@ -110,7 +111,7 @@ __all__ = [
     "ReleasePlan",
     "ReleaseState",
     "Result",
-    "Slice",
+    "Trials",
     "Trust",
     "UpliftCurve",
     "UpliftModel",
@@ -124,11 +125,13 @@ __all__ = [
     "chance_to_win",
     "check_novelty",
     "check_plan",
+    "coin_evidence",
     "compare",
     "compare_quantiles",
     "cuped",
     "discoveries",
     "draw_arms",
+    "early_look",
     "effective_trials",
     "evaluate_policy",
     "expected_loss",
@@ -139,6 +142,7 @@ __all__ = [
     "fixed_propensities",
     "floored",
     "held_out",
+    "in_part",
     "lift_estimate",
     "lift_evidence",
     "lift_interval",
@@ -170,7 +174,6 @@ __all__ = [
     "sentence",
     "share_mismatch",
     "share_of",
-    "slice_of",
     "state_after",
     "thompson_propensities",
     "top_two",

@@ -92,33 +92,50 @@ def revenue_propensities(
 
 
 def segment_propensities(
-    successes: ArrayLike, trials: ArrayLike, *, floor: float, draws: int = DRAWS, rng: np.random.Generator
+    successes: ArrayLike,
+    trials: ArrayLike,
+    *,
+    floor: float,
+    draws: int = DRAWS,
+    rng: np.random.Generator,
+    features: ArrayLike | None = None,
 ) -> Floats:
-    """Linear Thompson sampling over the segments of the traffic, from counts (K arms, C segments).
+    """Linear Thompson sampling over the contexts of the traffic, from counts (K arms, C contexts).
 
-    Each arm's rate is a level plus a difference for each segment (Agrawal & Goyal 2013 with the features 1 and the
-    segment's indicator), so that a segment with little data leans on the others. The prior is centred on the common
-    rate m with the standard deviation m for a level and m/3 for a difference; the noise is the outcomes', m(1 − m).
+    Each arm's rate is a level plus a difference for each feature (Agrawal & Goyal 2013), so that a context with little
+    data leans on the others. The prior is centred on the common rate m with the standard deviation m for a level and
+    m/3 for a difference; the noise is the outcomes', m(1 − m).
+
+    Args:
+        successes: (K, C).
+        trials: (K, C), at least the successes.
+        floor: the least propensity.
+        draws: of the posterior.
+        rng: where they come from.
+        features: (C, F), what is known of each context; None: each is a segment of its own (its indicator).
 
     Returns:
-        (C, K): in each segment, propensities as of :func:`thompson_propensities`.
+        (C, K): in each context, propensities as of :func:`thompson_propensities`.
     """
     s, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     if s.ndim != 2 or s.shape != n.shape or not s.size or np.any(s < 0) or np.any(s > n):
-        raise InputError("do not fit", field="successes", mend="give counts by arm and segment, 0 ≤ s ≤ n")
-    arms, segments = s.shape
+        raise InputError("do not fit", field="successes", mend="give counts by arm and context, 0 ≤ s ≤ n")
+    arms, contexts = s.shape
+    known = np.eye(contexts) if features is None else np.asarray(features, dtype=np.float64)
+    if known.ndim != 2 or known.shape[0] != contexts:
+        raise InputError(f"have the shape {known.shape}", field="features", mend="give one row for each context")
     mean = (float(s.sum()) + 1.0) / (float(n.sum()) + 2.0)
     noise = mean * (1.0 - mean)
-    features = np.hstack([np.ones((segments, 1)), np.eye(segments)])
-    prior = noise / mean**2 * np.diag([1.0, *[9.0] * segments])
-    scores = np.empty((draws, arms, segments))
+    design = np.hstack([np.ones((contexts, 1)), known])
+    prior = noise / mean**2 * np.diag([1.0, *[9.0] * known.shape[1]])
+    drawn = np.empty((arms, draws, design.shape[1]))
     for arm in range(arms):
-        information = prior + (features * n[arm][:, None]).T @ features
-        centre = np.linalg.solve(information, features.T @ (s[arm] - mean * n[arm]))
+        information = prior + (design * n[arm][:, None]).T @ design
+        centre = np.linalg.solve(information, design.T @ (s[arm] - mean * n[arm]))
         spread = np.linalg.cholesky(noise * np.linalg.inv(information))
-        scores[:, arm] = (centre + rng.standard_normal((draws, segments + 1)) @ spread.T) @ features.T
-    winners = scores.argmax(axis=1)
-    return np.stack([_floored(np.bincount(winners[:, c], minlength=arms) / draws, floor) for c in range(segments)])
+        drawn[arm] = centre + rng.standard_normal((draws, design.shape[1])) @ spread.T
+    wins = [np.bincount((drawn @ row).argmax(axis=0), minlength=arms) / draws for row in design]
+    return np.stack([_floored(share, floor) for share in wins])
 
 
 def draw_arms(propensities: ArrayLike, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

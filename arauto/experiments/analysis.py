@@ -18,7 +18,7 @@ from arauto.core.errors import InputError
 from arauto.core.i18n import number, percent, say
 from arauto.experiments.adjust import regression_adjusted
 from arauto.experiments.bandits import Posterior, best_probabilities
-from arauto.experiments.comparison import compare, lift_score, pair_terms
+from arauto.experiments.comparison import Comparison, compare, lift_score, pair_terms
 from arauto.experiments.health import find_bots, multiple_exposure, ratio_mismatch_at_end
 from arauto.experiments.intervals import ratio_mismatch
 from arauto.experiments.mixture import Prior
@@ -104,21 +104,49 @@ def analyse(
     """
     arm, table, multiple, bots = _by_visitor(columns, metrics, covariates)
     names = sorted(set(arm.tolist()))
-    if control not in names or len(names) < 2 or not metrics:
-        raise InputError(f"{control!r} is one of {names}", field="control", mend="name the control among two or more")
-    split = {name: 1.0 / len(names) for name in names} if shares is None else dict(shares)
-    if set(split) != set(names) or any(share <= 0.0 for share in split.values()):
-        raise InputError("do not name the arms", field="shares", mend=f"give a share above 0 for each of {names}")
-    prior = Prior() if expected is None else Prior(expected, 0.4)
+    split = _meant(names, metrics, control, shares)
+    prior = None if expected is None else Prior(expected, 0.4)
     sums = {
         (metric, name): _pair(arm, table, metric, covariates, control, name, split)
         for metric in metrics
         for name in names
         if name != control
     }
-    compared = {key: compare(pair, prior=prior) for key, pair in sums.items()}
+    results = _results({key: compare(pair, prior=prior) for key, pair in sums.items()})
+    counts = {name: int((arm == name).sum()) for name in names}
+    health = _health(counts, split, multiple, bots)
+    verdict, best = _verdict(health, [one for one in results if one.metric == metrics[0]], lower_is_better)
+    wins, loss = _bayes(arm, table.get(metrics[0]), names)
+    return Analysis(
+        verdict=verdict,
+        metric=metrics[0],
+        control=control,
+        arm=best.arm,
+        visitors=counts,
+        visitors_left=_left(sums[metrics[0], best.arm], best, expected, prior) if verdict == "too_early" else None,
+        health=health,
+        results=results,
+        chance_to_win=wins,
+        expected_loss=loss,
+    )
+
+
+def _meant(
+    names: Sequence[str], metrics: Sequence[str], control: str, shares: Mapping[str, float] | None
+) -> dict[str, float]:
+    """Each arm's intended share; equal ones when none are told."""
+    if control not in names or len(names) < 2 or not metrics:
+        raise InputError(f"{control!r} is one of {names}", field="control", mend="name the control among two or more")
+    split = {name: 1.0 / len(names) for name in names} if shares is None else dict(shares)
+    if set(split) != set(names) or any(share <= 0.0 for share in split.values()):
+        raise InputError("do not name the arms", field="shares", mend=f"give a share above 0 for each of {names}")
+    return split
+
+
+def _results(compared: Mapping[tuple[str, str], Comparison]) -> tuple[Result, ...]:
+    """By metric and arm, in the order given; those found are announced together (e-BH)."""
     found = discoveries([one.evidence for one in compared.values()])
-    results = tuple(
+    return tuple(
         Result(
             metric=metric,
             arm=name,
@@ -135,22 +163,6 @@ def analyse(
             found=bool(announced),
         )
         for ((metric, name), one), announced in zip(compared.items(), found, strict=True)
-    )
-    counts = {name: int((arm == name).sum()) for name in names}
-    health = _health(counts, split, multiple, bots)
-    verdict, best = _verdict(health, [one for one in results if one.metric == metrics[0]], lower_is_better)
-    wins, loss = _bayes(arm, table.get(metrics[0]), names)
-    return Analysis(
-        verdict=verdict,
-        metric=metrics[0],
-        control=control,
-        arm=best.arm,
-        visitors=counts,
-        visitors_left=_left(sums[metrics[0], best.arm], best, expected, prior) if verdict == "too_early" else None,
-        health=health,
-        results=results,
-        chance_to_win=wins,
-        expected_loss=loss,
     )
 
 
@@ -288,7 +300,7 @@ def _bayes(
     return dict(zip(names, wins.tolist(), strict=True)), dict(zip(names, loss.tolist(), strict=True))
 
 
-def _left(sums: Floats, best: Result, expected: float | None, prior: Prior) -> int | None:
+def _left(sums: Floats, best: Result, expected: float | None, prior: Prior | None) -> int | None:
     lift = expected or best.lift
     if not lift or lift <= -1.0:
         return None

@@ -132,7 +132,7 @@ def lift_evidence(
     null of a one-sided bet is "``null`` or less" (``greater``) or "``null`` or more" (``less``).
     """
     s, v = lift_score(sums, null, scale)
-    return log_evidence(s, v, prior or Prior(), side)
+    return log_evidence(s, v, prior, side, visitors=sums[..., 0, _N] + sums[..., 1, _N])
 
 
 def lift_estimate(sums: Floats, scale: Scale = "relative") -> Floats:

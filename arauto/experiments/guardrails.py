@@ -12,6 +12,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from arauto.core.errors import InputError
+from arauto.experiments.coin import Trials, coin_evidence, early_look
 from arauto.experiments.comparison import lift_estimate, lift_evidence, lift_interval
 from arauto.experiments.intervals import rate_sequence
 from arauto.experiments.mixture import Prior
@@ -22,6 +23,11 @@ T = TypeVar("T")
 
 LARGE = 0.05
 """The least share of visitors of a segment that a parity guardrail wants to be proved safe."""
+
+HARM_SPREAD = 0.6
+"""How vague a guardrail's expectation is (:class:`~arauto.experiments.Prior`): small harm may be found late."""
+EARLY_STAKE = 0.5
+"""The share of a rate's allowed error that its early look may spend."""
 
 CERTAIN = 1000.0
 """Stands for infinite evidence, which JSON cannot write."""
@@ -42,8 +48,8 @@ class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """The direction of harm: less (clicks) or greater (cost, errors, milliseconds)."""
     margin: Annotated[float, Meta(gt=0, le=10)] = 0.05
     """The relative loss that need not be excluded before everyone gets the change."""
-    expected: Annotated[float, Meta(gt=0, le=10)] = 0.15
-    """The size of harm that is looked for first; others are found a little later."""
+    expected: Annotated[float, Meta(gt=0, le=10)] = 0.3
+    """The size of harm that is looked for first; others are found later."""
     q: Annotated[float, Meta(gt=0, lt=1)] = 0.75
     bucket_ratio: Annotated[float, Meta(gt=1, le=2)] = 1.04
     ceiling: Annotated[float, Meta(ge=0, lt=1)] = 0.0
@@ -52,8 +58,9 @@ class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Measured(NamedTuple):
     """What was counted for one guardrail, since the release began; only what its kind needs.
 
-    ``sums`` are of :func:`~arauto.experiments.pair_terms`, control first; ``segments`` the same by segment; ``share``
-    and ``counts`` as in :func:`~arauto.experiments.compare_quantiles`; ``events`` of ``exposures`` of the change alone.
+    ``sums`` are of :func:`~arauto.experiments.pair_terms`, control first; ``segments`` the same by segment; of a rate
+    also the ``trials``, and ``segment_trials``. ``share`` and ``counts`` as in
+    :func:`~arauto.experiments.compare_quantiles`; ``events`` of ``exposures`` of the change alone.
     """
 
     sums: Floats | None = None
@@ -62,6 +69,8 @@ class Measured(NamedTuple):
     counts: Floats | None = None
     events: int = 0
     exposures: int = 0
+    trials: Trials | None = None
+    segment_trials: Mapping[str, Trials] | None = None
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +79,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     ``harm`` speaks against "no worse than the control", ``safety`` against "worse by ``tolerance`` or more". ``change``
     is relative, or the plain rate for a ceiling; ``low`` and ``high`` bound it at all times (None: not yet, or not
     asked for). ``segment`` is the worst one of a parity guardrail.
+
+    Of a rate, one early look is taken when there is enough to see (:func:`~arauto.experiments.early_look`): ``early``
+    is its p-value (None: not yet), and ``stake`` the share of the allowed error that is left for looking at all times.
     """
 
     name: str
@@ -80,9 +92,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     segment: str = ""
+    early: float | None = None
+    stake: float = 1.0
 
 
-def read_guardrail(rail: Guardrail, measured: Measured, tolerance: float, *, bounds: bool = True) -> Reading:
+def read_guardrail(
+    rail: Guardrail, measured: Measured, tolerance: float, *, bounds: bool = True, early: bool = True
+) -> Reading:
     """The evidence of one guardrail.
 
     Args:
@@ -90,15 +106,20 @@ def read_guardrail(rail: Guardrail, measured: Measured, tolerance: float, *, bou
         measured: its counts.
         tolerance: the relative loss against which safety is weighed.
         bounds: whether to find the 95 % interval too, which costs some hundred times as much and decides nothing.
+        early: whether the early look is still to come.
 
     Raises:
         InputError: when the counts for the guardrail's kind are missing.
     """
     match rail.kind:
         case "mean":
-            return _read_mean(rail, _need(measured.sums, rail, "sums"), tolerance, bounds)
+            found = _read_mean(rail, _need(measured.sums, rail, "sums"), measured.trials, tolerance, bounds)
+            if measured.trials is None:
+                return found
+            look = early_look(measured.trials, rail.bad) if early else None
+            return msgspec.structs.replace(found, early=look, stake=1.0 - EARLY_STAKE)
         case "parity":
-            return _read_parity(rail, _need(measured.segments, rail, "segments"), tolerance, bounds)
+            return _read_parity(rail, measured, tolerance, bounds)
         case "quantile":
             share, counts = _need(measured.share, rail, "share"), _need(measured.counts, rail, "counts")
             return _read_quantile(rail, share, counts, tolerance, bounds)
@@ -106,8 +127,8 @@ def read_guardrail(rail: Guardrail, measured: Measured, tolerance: float, *, bou
             return _read_ceiling(rail, measured, tolerance)
 
 
-def _read_mean(rail: Guardrail, sums: Floats, tolerance: float, bounds: bool) -> Reading:
-    harm, safety = _weigh(rail, sums, tolerance)
+def _read_mean(rail: Guardrail, sums: Floats, trials: Trials | None, tolerance: float, bounds: bool) -> Reading:
+    harm, safety = _weigh(rail, sums, trials, tolerance)
     low, high = lift_interval(sums) if bounds else UNBOUNDED
     change = float(lift_estimate(sums))
     return Reading(
@@ -121,18 +142,20 @@ def _read_mean(rail: Guardrail, sums: Floats, tolerance: float, bounds: bool) ->
     )
 
 
-def _read_parity(rail: Guardrail, segments: Mapping[str, Floats], tolerance: float, bounds: bool) -> Reading:
+def _read_parity(rail: Guardrail, measured: Measured, tolerance: float, bounds: bool) -> Reading:
     """Harm to some segment: the mean of the segments' e-values is an e-value. Safety: the least of the larger ones'.
 
     Which segments there are must be fixed beforehand (one without visitors yet has the e-value 1); those with less than
     a twentieth of the visitors need not be proved safe, or a handful of tablets would hold every release up.
     """
+    segments = _need(measured.segments, rail, "segments")
+    trials = measured.segment_trials or {}
     if not segments:
         return Reading(name=rail.name, harm=0.0, safety=CERTAIN, tolerance=tolerance)
-    weighed = {name: _weigh(rail, sums, tolerance) for name, sums in segments.items()}
+    weighed = {name: _weigh(rail, sums, trials.get(name), tolerance) for name, sums in segments.items()}
     harms = np.array([harm for harm, _ in weighed.values()])
     worst = max(weighed, key=lambda name: weighed[name][0])
-    shown = _read_mean(rail, segments[worst], tolerance, bounds)
+    shown = _read_mean(rail, segments[worst], trials.get(worst), tolerance, bounds)
     together = float(harms.max() + np.log(np.mean(np.exp(harms - harms.max()))))
     visitors = {name: float(sums[:, 0].sum()) for name, sums in segments.items()}
     large = [name for name in weighed if visitors[name] >= LARGE * sum(visitors.values())]
@@ -185,10 +208,12 @@ def _read_ceiling(rail: Guardrail, measured: Measured, tolerance: float) -> Read
     )
 
 
-def _weigh(rail: Guardrail, sums: Floats, tolerance: float) -> tuple[float, float]:
+def _weigh(rail: Guardrail, sums: Floats, trials: Trials | None, tolerance: float) -> tuple[float, float]:
+    """(Harm, safety). A rate's harm is bet on by the coin, exactly; other outcomes' by their sums."""
     sign, other = _signs(rail)
     null = max(sign * tolerance, -0.95)
-    harm = lift_evidence(sums, side=rail.bad, prior=Prior(expected=rail.expected))
+    prior = Prior(rail.expected, HARM_SPREAD)
+    harm = lift_evidence(sums, side=rail.bad, prior=prior) if trials is None else coin_evidence(trials, rail.bad, prior)
     safety = lift_evidence(sums, null, side=other, prior=Prior(expected=abs(null)))
     return min(float(harm), CERTAIN), min(float(safety), CERTAIN)
 

@@ -38,15 +38,19 @@ def expected_loss(posterior: Posterior, rng: np.random.Generator, draws: int = 2
     return np.asarray((theta.max(axis=1, keepdims=True) - theta).mean(axis=0))
 
 
-def clock_needed(lift: float, level: float = 0.95, prior: Prior | None = None) -> float:
-    """The clock V of :func:`~arauto.experiments.lift_score` at which a true ``lift`` is found, on average."""
+def clock_needed(lift: float, level: float = 0.95, prior: Prior | None = None, *, pace: float = 0.0) -> float:
+    """The clock V of :func:`~arauto.experiments.lift_score` at which a true ``lift`` is found, on average.
+
+    ``pace`` is how far the clock goes with a visitor; only without a ``prior`` does it matter.
+    """
     if lift == 0.0 or not math.isfinite(lift) or lift <= -1.0:
         raise InputError(f"is {lift}", field="lift", mend="give a relative effect that is not 0, such as 0.05")
     limit, low, high = -math.log1p(-level), 0.0, 1e12
     # S is ℓV on average, and the noise of S adds half a unit of evidence.
     for _ in range(200):
         middle = math.sqrt(low * high) if low else high / 2.0**20
-        enough = float(log_evidence(lift * middle, middle, prior or Prior())) + 0.5 >= limit
+        visitors = middle / pace if pace else 0.0
+        enough = float(log_evidence(lift * middle, middle, prior, visitors=visitors)) + 0.5 >= limit
         low, high = (low, middle) if enough else (middle, high)
         if high <= low * 1.000001:
             break
@@ -59,7 +63,8 @@ def visitors_needed(
     """How many visitors, both arms together, a rate needs on average until a ``lift`` is found."""
     if not (0.0 < rate < 1.0 and 0.0 < share < 1.0):
         raise InputError(f"are {rate} and {share}", field="rate", mend="give a rate and a share between 0 and 1")
-    return math.ceil(clock_needed(lift, level, prior) * (1.0 - rate) / (rate * share * (1.0 - share)))
+    pace = rate * share * (1.0 - share) / (1.0 - rate)
+    return math.ceil(clock_needed(lift, level, prior, pace=pace) / pace)
 
 
 def visitors_left(
@@ -68,4 +73,4 @@ def visitors_left(
     """How many more, at the clock's pace so far; None while it stands still. 0: by now it should have been found."""
     if clock <= 0.0 or visitors <= 0:
         return None
-    return max(0, math.ceil(visitors * (clock_needed(lift, level, prior) / clock - 1.0)))
+    return max(0, math.ceil(visitors * (clock_needed(lift, level, prior, pace=clock / visitors) / clock - 1.0)))

@@ -21,8 +21,8 @@ from arauto.core.i18n import number, percent, say
 from arauto.experiments.guardrails import Guardrail, Measured, Reading, read_guardrail
 
 Status = Literal["running", "held", "rolled_back", "done"]
-Action = Literal["start", "stay", "advance", "finish", "hold", "resume", "rollback"]
-Cause = Literal["cleared", "breached", "few", "unsure", "held", "over", "asked"]
+Action = Literal["start", "stay", "check", "advance", "finish", "hold", "resume", "rollback"]
+Cause = Literal["cleared", "breached", "few", "unsure", "held", "over", "asked", "passed"]
 
 
 class ReleasePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,11 +43,12 @@ class ReleasePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class ReleaseState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a release stands. ``version`` counts its moves."""
+    """Where a release stands. ``version`` counts its moves; ``checked`` names guardrails that had their early look."""
 
     status: Status = "running"
     step: int = 0
     version: int = 0
+    checked: tuple[str, ...] = ()
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     guardrail: str = ""
     """The one that decided: breached, or the least sure."""
     threshold: float | None = None
-    """The log e-value that had to be reached."""
+    """The log e-value that had to be reached; at an early look the −logarithm of the p-value."""
     readings: tuple[Reading, ...] = ()
     actor: str = "arauto"
 
@@ -102,7 +103,13 @@ def read_guardrails(
         raise InputError("is missing", field=missing[0], mend="measure every guardrail of the plan")
     following = plan.steps[min(state.step + 1, len(plan.steps) - 1)]
     return tuple(
-        read_guardrail(rail, measured[rail.name], max(rail.margin, plan.harm_budget / following), bounds=bounds)
+        read_guardrail(
+            rail,
+            measured[rail.name],
+            max(rail.margin, plan.harm_budget / following),
+            bounds=bounds,
+            early=rail.name not in state.checked,
+        )
         for rail in plan.guardrails
     )
 
@@ -112,9 +119,18 @@ def next_move(plan: ReleasePlan, state: ReleaseState, readings: Sequence[Reading
     if state.status in ("rolled_back", "done"):
         return _move(plan, state, "stay", "over", exposures, readings)
     harmful = math.log(len(plan.guardrails) / plan.alpha)
-    worst = max(readings, key=lambda reading: reading.harm)
-    if worst.harm >= harmful:
-        return _move(plan, state, "rollback", "breached", exposures, readings, worst.name, harmful)
+    worst = max(readings, key=lambda reading: reading.harm + math.log(reading.stake))
+    limit = harmful - math.log(worst.stake)
+    if worst.harm >= limit:
+        return _move(plan, state, "rollback", "breached", exposures, readings, worst.name, limit)
+    due = next((one for one in readings if one.early is not None and one.name not in state.checked), None)
+    if due is not None and due.early is not None and due.stake < 1.0:
+        # One look, at the first moment there is enough to see; it stands in the log, so that it stays the only one.
+        limit = harmful - math.log1p(-due.stake)
+        found = due.early <= math.exp(-limit)
+        if found:
+            return _move(plan, state, "rollback", "breached", exposures, readings, due.name, limit)
+        return _move(plan, state, "check", "passed", exposures, readings, due.name, limit)
     if state.status == "held":
         return _move(plan, state, "stay", "held", exposures, readings)
     if exposures < plan.least_exposures:
@@ -156,6 +172,7 @@ def apply_move(state: ReleaseState, move: Move) -> ReleaseState:
     if move.version != state.version + 1:
         raise ConflictError(f"follows version {move.version - 1}, not {state.version}", field="move", mend="read again")
     status: Mapping[Action, Status] = {
+        "check": state.status,
         "advance": "running",
         "finish": "done",
         "hold": "held",
@@ -163,7 +180,12 @@ def apply_move(state: ReleaseState, move: Move) -> ReleaseState:
         "rollback": "rolled_back",
     }
     onward = move.action in ("advance", "finish")
-    return ReleaseState(status=status[move.action], step=state.step + 1 if onward else state.step, version=move.version)
+    return ReleaseState(
+        status=status[move.action],
+        step=state.step + 1 if onward else state.step,
+        version=move.version,
+        checked=(*state.checked, move.guardrail) if move.action == "check" else state.checked,
+    )
 
 
 def state_after(moves: Iterable[Move]) -> ReleaseState:

@@ -1,6 +1,7 @@
 """GPO, generative pre-trained optimisation: a generator learns from real feedback, through a reward model and PPO."""
 
 from arauto.gpo.encoders import Encoder, SentenceEncoder, Tfidf
+from arauto.gpo.episodes import EpisodePolicy, Log, earned_in_episode, imitate, learn_from_log, log_of
 from arauto.gpo.finetune import FineTune
 from arauto.gpo.gate import Gate, GateReport, evaluate_reward, require_passed
 from arauto.gpo.lm import Generator
@@ -33,11 +34,13 @@ __all__ = [
     "Candidate",
     "Comparison",
     "Encoder",
+    "EpisodePolicy",
     "FineTune",
     "Gate",
     "GateReport",
     "Generator",
     "LanguagePolicy",
+    "Log",
     "Monitor",
     "Objective",
     "PPOPlan",
@@ -57,9 +60,13 @@ __all__ = [
     "check_plan",
     "compare",
     "contexts_of",
+    "earned_in_episode",
     "evaluate_reward",
+    "imitate",
     "known_weights",
+    "learn_from_log",
     "load_policy",
+    "log_of",
     "make_base",
     "optimise",
     "read_candidate",

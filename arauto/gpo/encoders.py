@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.core.errors import ModelFileError
+from arauto.gpo import int8
 from arauto.gpo.extras import need
 
 Vectors = NDArray[np.float32]
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 _MOST_TOKENS = 64
 _TENSORS = "model.safetensors"
+_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", _TENSORS)
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Encoder(Protocol):
@@ -39,6 +44,10 @@ class Encoder(Protocol):
 
     def config(self) -> dict[str, Any]:
         """What :func:`encoder_from` makes the same encoder of."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Put the files that :meth:`config` speaks of into ``folder``."""
         ...
 
 
@@ -71,14 +80,18 @@ class Tfidf(msgspec.Struct, frozen=True):
     def config(self) -> dict[str, Any]:
         return {"kind": "tfidf", "dimension": self.dimension, "idf": self.idf}
 
+    def save(self, folder: Path) -> None:
+        """Nothing: all of it stands in :meth:`config`."""
+
 
 class SentenceEncoder:
     """A transformer with mean pooling, from a folder with ``config.json``, ``tokenizer.json`` and safetensors.
 
-    Nothing in the folder is executed: weights are safetensors, and code that a folder may carry is not trusted.
+    Nothing in the folder is executed: weights are safetensors, and code that a folder may carry is not trusted. It
+    reads in eight-bit whole numbers where the processor is fast at them (:mod:`arauto.gpo.int8`).
     """
 
-    def __init__(self, folder: Path, batch: int = 64) -> None:
+    def __init__(self, folder: Path, batch: int = 32) -> None:
         if not (folder / _TENSORS).is_file():
             raise ModelFileError(
                 f"{folder} holds no {_TENSORS}", field="encoder", mend="give a sentence encoder's folder"
@@ -110,7 +123,20 @@ class SentenceEncoder:
         return rows
 
     def config(self) -> dict[str, Any]:
-        return {"kind": "sentence", "folder": str(self.folder), "sha256": self.sha256, "dimension": self.dimension}
+        return {"kind": "sentence", "sha256": self.sha256, "dimension": self.dimension}
+
+    def save(self, folder: Path) -> None:
+        """A copy under the name of its hash, so that ``folder`` can be moved; a hard link where the disk allows one."""
+        target = folder / _folder_name(self.sha256)
+        if target == self.folder or (target / _TENSORS).exists():
+            return
+        part = target.with_name(f"{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name in _FILES:
+            if (self.folder / name).is_file():
+                _link(self.folder / name, part / name)
+        part.replace(target)
 
     @staticmethod
     def pool(hidden: Any, mask: Any) -> Any:
@@ -128,19 +154,19 @@ class SentenceEncoder:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             tokenizer, model = self.fresh()
-            self._loaded = tokenizer, model.eval()
+            self._loaded = tokenizer, int8.quantise(model.eval()) if int8.supported() else model.eval()
         return self._loaded
 
 
-def encoder_from(config: dict[str, Any]) -> Encoder:
-    """The encoder that ``config`` describes.
+def encoder_from(config: dict[str, Any], folder: Path) -> Encoder:
+    """The encoder that ``config`` describes, its files in ``folder``.
 
     Raises:
         ModelFileError: its files are gone, or are not the ones that the reward model was trained with.
     """
     if config["kind"] == "tfidf":
         return Tfidf({str(k): float(v) for k, v in config["idf"].items()}, int(config["dimension"]))
-    encoder = SentenceEncoder(Path(config["folder"]))
+    encoder = SentenceEncoder(folder / _folder_name(str(config["sha256"])))
     if encoder.sha256 != config["sha256"]:
         raise ModelFileError(
             f"{encoder.folder} is not the encoder that this reward model was trained with",
@@ -148,6 +174,19 @@ def encoder_from(config: dict[str, Any]) -> Encoder:
             mend="put the same files back, or train anew",
         )
     return encoder
+
+
+def _folder_name(sha256: str) -> str:
+    if not _HASH.fullmatch(sha256):
+        raise ModelFileError(f"{sha256[:80]!r} is no SHA-256", field="encoder", mend="train anew")
+    return f"encoder-{sha256[:12]}"
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def sha256_of(path: Path) -> str:

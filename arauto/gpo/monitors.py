@@ -4,7 +4,7 @@ No cheap statistic tells cheating from learning, so truth is bought: a few texts
 reward that they really earn. Two questions are then asked of the audits of the last iterations.
 
 *Does truth still follow the proxy?* A policy-gradient step moves the mean of any quantity by its covariance with what
-is rewarded (Price 1970). While audited truth and proxy covary surely, the next step does good; as that evidence melts
+is rewarded (Price 1970). While audited truth and proxy correlate, the next step does good; as the correlation melts
 away the peak is near. So this speaks before the fall, not after it.
 
 *Has truth fallen?* The batch's mean proxy plus the mean audited gap (truth less proxy) estimates the mean truth with
@@ -80,14 +80,16 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop. Windows and ``warm_up`` are iterations."""
+    """When to stop. ``window`` (for a fall of truth) and ``warm_up`` are iterations."""
 
     window: int = 10
     warm_up: int = 6
+    audits: int = 150
+    """The correlation of truth and proxy is that of so many audits: of the fewest last iterations that hold them."""
     follows_least: float = 1.0
-    """Standard errors above zero that the covariance of audited truth and proxy has to keep."""
-    follows_share: float = 0.4
-    """The same, as a share of the surest that it has been in this run."""
+    """Standard errors above zero that this correlation has to keep."""
+    follows_share: float = 0.35
+    """The same, as a share of the highest that it has been in this run. Set on other exploits than those reported."""
     fallen_z: float = 5.0
     """Estimated truth is so many standard errors below its best."""
     kl_most: float = 40.0
@@ -113,7 +115,7 @@ class Monitor:
     def __init__(self, rule: StopRule | None = None) -> None:
         self.rule = rule or StopRule()
         self.readings: list[Reading] = []
-        self._follows: dict[int, float] = {}
+        self._follows: list[float | None] = []
 
     def observe(self, reading: Reading) -> None:
         """Take note of the next iteration."""
@@ -160,10 +162,14 @@ class Monitor:
         if len(self.readings) < self.rule.warm_up or not any(r.audits for r in self.readings):
             return 0.0, 0.0
         rule, last = self.rule, len(self.readings)
-        for end in range(max(rule.warm_up, max(self._follows, default=0) + 1), last + 1):
-            self._follows[end] = follows_z(self.readings[max(0, end - rule.window) : end])
-        least = max(rule.follows_least, rule.follows_share * max(self._follows.values()))
-        return least / max(self._follows[last], 1e-3), fallen_z(self.readings, rule.window) / rule.fallen_z
+        for end in range(len(self._follows) + 1, last + 1):
+            self._follows.append(follows(self.readings[:end], rule.audits))
+        known = [each for each in self._follows if each is not None]
+        fell = fallen_z(self.readings, rule.window) / rule.fallen_z
+        if not known:
+            return 0.0, fell
+        least = max(rule.follows_least / math.sqrt(rule.audits), rule.follows_share * max(known))
+        return least / max(known[-1], 1e-3), fell
 
     def best(self) -> int:
         """The iteration with the highest estimated truth; by the proxy where no truth was bought."""
@@ -173,16 +179,20 @@ class Monitor:
         return self.readings[int(np.argmax(means))].iteration
 
 
-def follows_z(readings: Sequence[Reading]) -> float:
-    """How surely Cov(proxy, truth) > 0 over the audits of ``readings``, each centred within its own iteration."""
-    products: list[float] = []
-    for reading in readings:
+def follows(readings: Sequence[Reading], audits: int) -> float | None:
+    """Correlation of proxy and truth over the last ``audits`` audits, each centred within its own iteration; None while
+    there are fewer."""
+    count, parts = 0, []
+    for reading in reversed(readings):
         if len(reading.audits) > 1:
             pairs = np.array(reading.audits)
-            pairs = pairs - pairs.mean(axis=0)
-            products += (pairs[:, 0] * pairs[:, 1]).tolist()
-    spread = math.sqrt(sum(x * x for x in products))
-    return sum(products) / spread if spread > 0.0 else 0.0
+            parts.append(pairs - pairs.mean(axis=0))
+            count += len(pairs)
+        if count >= audits:
+            both = np.concatenate(parts)
+            spread = math.sqrt(float((both[:, 0] ** 2).sum() * (both[:, 1] ** 2).sum()))
+            return float((both[:, 0] * both[:, 1]).sum()) / spread if spread > 0.0 else 0.0
+    return None
 
 
 def truth(readings: Sequence[Reading], window: int) -> tuple[Floats, Floats]:

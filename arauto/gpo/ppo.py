@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -63,12 +63,14 @@ class PPOPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 @dataclass(frozen=True)
 class Rollout:
-    """B texts as their policy wrote them. ``state`` is what the policy needs to read them again."""
+    """B texts as their policy wrote them. ``state`` is what the policy needs to read them again; ``earned`` (B, T) what
+    each token earned by itself, where that is known before the judge speaks."""
 
     texts: tuple[str, ...]
     prompts: tuple[int, ...]
     mask: Tensor
     state: dict[str, Tensor]
+    earned: Tensor | None = None
 
     def take(self, rows: Tensor) -> Rollout:
         """The texts of ``rows``."""
@@ -78,6 +80,7 @@ class Rollout:
             tuple(self.prompts[i] for i in rows.tolist()),
             self.mask[rows],
             state,
+            None if self.earned is None else self.earned[rows],
         )
 
 
@@ -268,7 +271,9 @@ class PPO:
         mask = rollout.mask
         score = torch.tensor(earned.score, dtype=old_logp.dtype) - self._length_cost(mask)
         kl = ((old_logp - reference) * mask).sum(1)
-        advantage, returns = self._advantages(score, old_logp, reference, old_values, mask)
+        steps = torch.zeros_like(old_logp) if rollout.earned is None else rollout.earned * mask
+        earned = replace(earned, score=earned.score + steps.sum(1).double().numpy())
+        advantage, returns = self._advantages(score, steps, old_logp, reference, old_values, mask)
         clipped, miss = self._learn(rollout, rng, old_logp, old_values, advantage, returns)
         mean_kl = float(kl.mean())
         reading = Reading.of(
@@ -284,14 +289,14 @@ class PPO:
         return self.plan.length_price * (mask.sum(1) - self.plan.length_most).clamp(min=0.0)
 
     def _advantages(
-        self, score: Tensor, logp: Tensor, reference: Tensor, values: Tensor, mask: Tensor
+        self, score: Tensor, steps: Tensor, logp: Tensor, reference: Tensor, values: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         plan = self.plan
         if plan.algorithm == "ppo":
-            rewards = token_rewards(score, logp, reference, mask, self._beta)
+            rewards = token_rewards(score, logp, reference, mask, self._beta) + steps
             advantage, returns = gae(rewards, values, mask, plan.gamma, plan.lam)
             return whiten(advantage, mask), returns
-        penalised = score - self._beta * ((logp - reference) * mask).sum(1)
+        penalised = score + steps.sum(1) - self._beta * ((logp - reference) * mask).sum(1)
         advantage = group_advantage(penalised, plan.group, scaled=plan.algorithm == "grpo")
         if plan.algorithm == "rloo":
             advantage = advantage / (advantage.std() + 1e-8)

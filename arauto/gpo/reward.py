@@ -100,8 +100,10 @@ class RewardModel:
         return win_probability(difference, clicks_a, clicks_b, self.card.certainty)
 
     def save(self, folder: Path) -> None:
-        """Write ``reward.json`` and ``heads.safetensors``."""
+        """Write ``reward.json``, ``heads.safetensors`` and its encoders: the folder is whole, wherever it is moved."""
         folder.mkdir(parents=True, exist_ok=True)
+        for encoder in self.encoders:
+            encoder.save(folder)
         save_tensors(folder / "heads.safetensors", {"centre": self.centre, "scale": self.scale, "heads": self.heads})
         write_whole(folder / "reward.json", msgspec.json.format(msgspec.json.encode(self.card), indent=1))
 
@@ -120,9 +122,8 @@ class RewardModel:
         try:
             card = from_json(path.read_bytes(), RewardCard)
             tensors = load_tensors(folder / "heads.safetensors")
-            model = cls(
-                card, tuple(encoder_from(c) for c in card.encoders), *(tensors[k] for k in ("centre", "scale", "heads"))
-            )
+            encoders = tuple(encoder_from(each, folder) for each in card.encoders)
+            model = cls(card, encoders, *(tensors[k] for k in ("centre", "scale", "heads")))
         except (InputError, KeyError, TypeError, ValueError) as failure:
             raise ModelFileError(
                 f"{folder} is not a reward model: {failure}", field="reward", mend="train anew"

@@ -18,10 +18,11 @@ from arauto.loop.datasets import (
     open_bandit_path,
     pull_open_bandit,
 )
-from arauto.loop.decide import Decider, Policy, make_policy
+from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
 from arauto.loop.evidence import standard_guardrail
 from arauto.loop.experiment import Experiment, read_experiment
+from arauto.loop.policy import Policy, make_policy
 from arauto.loop.release import (
     NewRelease,
     Release,

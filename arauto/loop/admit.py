@@ -22,6 +22,7 @@ from arauto.core.door import explain, from_json, has_control
 from arauto.core.errors import ArautoError, EventError, Problem, ReceiptError
 from arauto.core.events import (
     EVENT_TYPES,
+    REPEAT,
     SEGMENTS,
     Cart,
     Click,
@@ -238,6 +239,9 @@ class _Window:
         row.policy_version = receipt.policy_version
         row.segment = SEGMENTS[receipt.segment]
         row.stage = receipt.stage
+        if campaign.plan.assignment == "visitor" and receipt.visitor_tag != ANONYMOUS:
+            # Whose first decision it is cannot be known of one who withdrew consent in between.
+            row.stage, row.once = (receipt.stage, True) if visitor is not None else (REPEAT, False)
         return campaign, visitor
 
     def _check_loose(self, event: Event, visitor: UUID | None) -> None:

@@ -17,7 +17,7 @@ from arauto.core.door import clean_text, from_data
 from arauto.core.errors import BriefError, ConflictError, NotFoundError
 from arauto.core.settings import Settings
 from arauto.creative import ModelStore, Writer, check_copy, choose_engine, compose_message, read_brief, write_slots
-from arauto.loop.decide import check_deal
+from arauto.loop.policy import check_deal
 from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"
@@ -64,7 +64,7 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
         BriefError: the brief, or a given text, cannot be used.
         InputError: the plan contradicts itself.
         NotFoundError: there is no such site.
-        ConflictError: the slug is taken.
+        ConflictError: the slug is taken, or so is the part of the layer.
     """
     # Reading and writing texts is arithmetic that may take a while: decisions must not wait for it.
     brief = await asyncio.to_thread(read_brief, new.brief)
@@ -72,6 +72,7 @@ async def create_campaign(store: Store, settings: Settings, new: NewCampaign, *,
     copies = None if new.copies is None else check_given(new.copies)
     plan = check_deal(new.plan or _plan(brief))
     site = await _site(store, new.site)
+    await _check_layer(store, site, plan)
     name = new.name or brief.product
     kit = await asyncio.to_thread(_first_kit, brief, message, copies, plan.seed or 0)
     if new.slug is None:
@@ -160,6 +161,21 @@ async def _write_variants(store: Store, settings: Settings, context: JobContext,
 def _plan(brief: Brief) -> CampaignPlan:
     currency = brief.offer.currency if brief.offer else None
     return CampaignPlan(goal=brief.goal, currency=currency) if currency else CampaignPlan(goal=brief.goal)
+
+
+async def _check_layer(store: Store, site: Site, plan: CampaignPlan) -> None:
+    """Campaigns of a layer that have not ended take parts of it that do not touch."""
+    if not plan.layer:
+        return
+    low, high = plan.layer_part
+    for other in await store.catalogue.campaigns(site.id):
+        start, end = other.plan.layer_part
+        if other.plan.layer == plan.layer and other.state != "ended" and start < high and low < end:
+            raise ConflictError(
+                f"{list(plan.layer_part)} meets that of {other.slug}, {list(other.plan.layer_part)}",
+                field="layer_part",
+                mend="take a free part of the layer",
+            )
 
 
 async def _site(store: Store, reference: int | str | None) -> Site:

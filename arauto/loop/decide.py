@@ -7,33 +7,23 @@ one visitor is an id, a signature and three joined pieces of ready JSON.
 
 from __future__ import annotations
 
-import math
 import os
 import struct
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 import numpy as np
 
-from arauto.core.campaign import Campaign, CampaignPlan, Goal, Site, Variant
+from arauto.core.campaign import Campaign, Site, Variant
 from arauto.core.clock import Clock
-from arauto.core.door import from_data
-from arauto.core.errors import AuthError, ForbiddenError, InputError, NotFoundError
-from arauto.core.events import SEGMENTS, DecideQuery
+from arauto.core.errors import AuthError, ConflictError, ForbiddenError, NotFoundError
+from arauto.core.events import HELD_OUT, PART_MS, SEGMENTS, DecideQuery
 from arauto.core.receipts import ANONYMOUS, ReceiptBook
-from arauto.experiments import (
-    draw_arms,
-    fixed_propensities,
-    revenue_propensities,
-    segment_propensities,
-    thompson_propensities,
-    top_two_propensities,
-    uniform_propensities,
-)
+from arauto.experiments import draw_arms
 from arauto.loop.answers import DecideAnswer
+from arauto.loop.policy import Mix, Policy, marginal
+from arauto.loop.sticky import Sticky
 
 BLOCK = 1024
 """Arms drawn at a time."""
@@ -42,276 +32,25 @@ _HALVES = struct.Struct(">QQ")
 _NIL = UUID(int=0)
 _SEGMENT: Mapping[str | None, int] = {None: 0, **{name: place for place, name in enumerate(SEGMENTS)}}
 
-
-class Counts(Protocol):
-    """What the allocation reads of the store's totals of a variant (and segment)."""
-
-    @property
-    def variant_id(self) -> int: ...
-    @property
-    def segment(self) -> str: ...
-    @property
-    def impressions(self) -> int: ...
-    @property
-    def clicks(self) -> int: ...
-    @property
-    def purchases(self) -> int: ...
-    @property
-    def value_cents(self) -> int: ...
-    @property
-    def value_sq(self) -> int: ...
-    @property
-    def ratings(self) -> int: ...
-    @property
-    def rating_sum(self) -> int: ...
-
-
-class Ramp(msgspec.Struct, frozen=True, kw_only=True):
-    """A release on its way: ``share`` of the traffic gets the change, the rest stays with the control.
-
-    The change is the variants ``candidates`` (without any: those of the campaign), dealt out by the campaign's plan
-    with the fields of ``change`` replaced. ``stage`` goes into the receipts: as it is for the control, plus one for the
-    change.
-    """
-
-    stage: int
-    share: float
-    candidates: tuple[int, ...] = ()
-    change: Mapping[str, Any] = {}
-
-
-class Draw(NamedTuple):
-    """One way that a decision can go: a variant, the stage its receipt tells of, and the probability of just that."""
-
-    variant_id: int
-    stage: int
-    chance: float
-
-
-Mix = tuple[Draw, ...]
-
-
-class Groups(NamedTuple):
-    """What the audience knows of some variants: the ids of its segments, and successes and trials by variant and
-    segment."""
-
-    ids: tuple[int, ...]
-    successes: np.ndarray[Any, np.dtype[np.float64]]
-    trials: np.ndarray[Any, np.dtype[np.float64]]
-
-    def only(self, first: int, then: int | None = None) -> Groups:
-        """Of the ``first`` variants, or of those ``then`` after them."""
-        rows = slice(first) if then is None else slice(first, first + then)
-        return Groups(self.ids, self.successes[rows], self.trials[rows])
-
-
-Audience = Callable[[Sequence[int], Goal], Groups]
-"""Tells the counts of variants (by id) for a goal."""
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a campaign's traffic is shared. ``propensities`` is by variant id and sums to 1.
-
-    ``mixes`` holds the draws in each segment of :data:`~arauto.core.events.SEGMENTS`, or one for all of them; with
-    ``groups``, one for visitors without a segment of the audience, then one for each of those. With several,
-    ``propensities`` is their mean. ``version`` is no serial number: it counts what was known when the policy
-    was made. So processes that know the same make the same policy under the same version, and a refresh that brings no
-    news changes nothing.
-    """
-
-    campaign_id: int
-    version: int
-    propensities: dict[int, float]
-    mixes: tuple[Mix, ...]
-    groups: tuple[int, ...] = ()
-
-
-def reward_counts(goal: Goal, variants: Sequence[int], totals: Iterable[Counts]) -> tuple[list[float], list[int]]:
-    """Successes and trials of each variant (by id) for the goal: of impressions clicked, bought after, or of ratings.
-
-    A rating of 1 to 5 is a success of 0 to 1 (Agrawal & Goyal 2012, section 1.2: rewards in [0, 1]).
-    """
-    place = {variant_id: index for index, variant_id in enumerate(variants)}
-    successes, trials = [0.0] * len(place), [0] * len(place)
-    for total in totals:
-        index = place.get(total.variant_id)
-        if index is None:
-            continue
-        if goal == "rating":
-            successes[index] += (total.rating_sum - total.ratings) / 4
-            trials[index] += total.ratings
-        else:
-            successes[index] += total.clicks if goal == "click" else total.purchases
-            trials[index] += total.impressions
-    return successes, trials
-
-
-def make_policy(
-    campaign: Campaign,
-    variants: Sequence[Variant],
-    totals: Iterable[Counts],
-    seed: int,
-    ramp: Ramp | None = None,
-    audience: Audience | None = None,
-) -> Policy | None:
-    """The policy of a campaign, or None when it is not live or has no live variant. For any thread; pure, as far as
-    ``audience`` is."""
-    candidates = frozenset(ramp.candidates) if ramp else frozenset()
-    arms = sorted(variant.id for variant in variants if variant.state == "live" and variant.id not in candidates)
-    changed = sorted(variant.id for variant in variants if variant.id in candidates and variant.state != "retired")
-    if campaign.state != "live" or not (arms or changed):
-        return None
-    rows = list(totals)
-    names = {variant.id: variant.name for variant in variants}
-    _, trials = counts = reward_counts(campaign.plan.goal, [*arms, *changed], rows)
-    version = 2 * len(variants) - len(arms) + (ramp.stage if ramp else 0)
-    if campaign.plan.allocation not in ("uniform", "fixed") or (ramp and "allocation" in ramp.change):
-        version += sum(trials) + round(4 * sum(counts[0]))
-    groups = _groups(campaign, [*arms, *changed], audience)
-    if groups is not None:
-        version += zlib.crc32(repr(groups.ids).encode() + groups.successes.tobytes() + groups.trials.tobytes())
-    rng = np.random.default_rng([seed, version, 0])
-    control = _shares(campaign.plan, arms, names, rows, rng, groups and groups.only(len(arms)))
-    if ramp is None or not (changed or not candidates):
-        mixes = [[Draw(arm, 0, share) for arm, share in one.items()] for one in control]
-    else:
-        plan = changed_plan(campaign.plan, ramp.change)
-        of_change = groups and (groups.only(len(arms), len(changed)) if candidates else groups.only(len(arms)))
-        change = _shares(plan, changed if candidates else arms, names, rows, rng, of_change)
-        mixes = _join(control, change, ramp)
-    if not mixes:
-        return None
-    return Policy(
-        campaign_id=campaign.id,
-        version=version % 2**32,
-        propensities=_marginal(mixes),
-        mixes=tuple(tuple(mix) for mix in mixes),
-        groups=groups.ids if groups is not None and len(mixes) > 1 else (),
-    )
-
-
-def _groups(campaign: Campaign, arms: Sequence[int], audience: Audience | None) -> Groups | None:
-    """What the audience knows of the arms, when the campaign asks for it and there are segments."""
-    if audience is None or campaign.plan.allocation != "audience" or campaign.plan.goal == "rating":
-        return None
-    found = audience(arms, campaign.plan.goal)
-    return found if found.ids else None
-
-
-def changed_plan(plan: CampaignPlan, change: Mapping[str, Any]) -> CampaignPlan:
-    """``plan`` with the fields of ``change`` replaced.
-
-    Raises:
-        InputError: it has no such field, or the value cannot be used.
-    """
-    return check_deal(from_data({**msgspec.to_builtins(plan), **change}, CampaignPlan)) if change else plan
-
-
-def check_deal(plan: CampaignPlan) -> CampaignPlan:
-    """The plan, if its traffic can be dealt out by it.
-
-    Raises:
-        InputError: it is to be split by shares, and there are none.
-    """
-    if plan.allocation == "fixed" and not plan.shares:
-        raise InputError("is missing", field="shares", mend='give shares by variant, such as {"a": 0.5, "b": 0.5}')
-    return plan
-
-
-def _shares(
-    plan: CampaignPlan,
-    arms: Sequence[int],
-    names: Mapping[int, str],
-    totals: Sequence[Counts],
-    rng: np.random.Generator,
-    groups: Groups | None = None,
-) -> list[dict[int, float]]:
-    """The propensity of each arm, in every segment or (a list of one) in all of them; empty when none can be shown.
-
-    ``groups`` says that the campaign's traffic is told apart by the audience's segments, and so not by device.
-    """
-    if plan.allocation == "fixed":
-        arms = [arm for arm in arms if names[arm] in plan.shares]
-    if not arms:
-        return []
-    if plan.allocation == "contextual" and groups is None:
-        cells = [reward_counts(plan.goal, arms, [row for row in totals if row.segment == name]) for name in SEGMENTS]
-        successes, trials = (np.array(side, dtype=np.float64).T for side in zip(*cells, strict=True))
-        found = segment_propensities(successes, trials, floor=plan.floor, rng=rng)
-        return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
-    if plan.allocation == "audience" and groups is not None:
-        return _by_group(plan, arms, totals, groups, rng)
-    if plan.allocation == "uniform":
-        shares = uniform_propensities(len(arms))
-    elif plan.allocation == "fixed":
-        shares = fixed_propensities([plan.shares[names[arm]] for arm in arms])
-    elif plan.allocation == "revenue":
-        orders, shown = reward_counts("purchase", arms, totals)
-        value, value_sq = (
-            [sum(getattr(row, name) for row in totals if row.variant_id == arm) for arm in arms]
-            for name in ("value_cents", "value_sq")
-        )
-        shares = revenue_propensities(orders, shown, value, value_sq, floor=plan.floor, rng=rng)
-    elif plan.allocation == "top_two":
-        shares = top_two_propensities(*reward_counts(plan.goal, arms, totals), floor=plan.floor)
-    else:
-        shares = thompson_propensities(*reward_counts(plan.goal, arms, totals), floor=plan.floor, rng=rng)
-    return [dict(zip(arms, shares.tolist(), strict=True))]
-
-
-def _by_group(
-    plan: CampaignPlan, arms: Sequence[int], totals: Sequence[Counts], groups: Groups, rng: np.random.Generator
-) -> list[dict[int, float]]:
-    """The propensities of those without a segment, who are all of the traffic less what the segments tell of it, and of
-    each segment."""
-    successes, trials = (np.array(side, dtype=np.float64) for side in reward_counts(plan.goal, arms, totals))
-    rest = np.maximum(trials - groups.trials.sum(axis=1), 0.0)
-    known = np.clip(successes - groups.successes.sum(axis=1), 0.0, rest)
-    found = segment_propensities(
-        np.column_stack([known, groups.successes]), np.column_stack([rest, groups.trials]), floor=plan.floor, rng=rng
-    )
-    return [dict(zip(arms, row.tolist(), strict=True)) for row in found]
-
-
-def _join(control: list[dict[int, float]], change: list[dict[int, float]], ramp: Ramp) -> list[list[Draw]]:
-    """Both sides of a release in one mix a segment. A side without arms leaves all to the other, which proves nothing
-    and so carries no stage."""
-    if not control or not change:
-        return [[Draw(arm, 0, share) for arm, share in one.items()] for one in control or change]
-    mixes = []
-    for place in range(max(len(control), len(change))):
-        mix = [
-            Draw(arm, ramp.stage + side, weight * share)
-            for side, weight, shares in ((0, 1.0 - ramp.share, control), (1, ramp.share, change))
-            for arm, share in shares[place if len(shares) > 1 else 0].items()
-        ]
-        mixes.append(mix)
-    return mixes
-
-
-def _marginal(mixes: Sequence[Sequence[Draw]]) -> dict[int, float]:
-    """The probability of each variant, over draws and (evenly) over segments."""
-    parts: dict[int, list[float]] = {}
-    for mix in mixes:
-        for draw in mix:
-            parts.setdefault(draw.variant_id, []).append(draw.chance / len(mixes))
-    return {arm: math.fsum(chances) for arm, chances in sorted(parts.items())}
+Arm = tuple[int, float, int, bytes, bytes]
+"""A variant, its probability, the stage, and the answer's JSON before and after the receipt."""
 
 
 class _Deck:
     """The arms of a segment, and a block of them drawn beforehand."""
 
     def __init__(self, mix: Mix, campaign: Campaign, known: Mapping[int, Variant], version: int) -> None:
-        marginal = _marginal([mix])
-        self.arms = [
+        overall = marginal([mix])
+        self.arms: list[Arm] = [
             (
                 draw.variant_id,
-                marginal[draw.variant_id],
+                overall[draw.variant_id],
                 draw.stage,
-                *_pieces(campaign, known[draw.variant_id], marginal[draw.variant_id], version),
+                *_pieces(campaign, known[draw.variant_id], overall[draw.variant_id], version),
             )
             for draw in mix
         ]
+        self.mix = mix
         self._chances = np.array([draw.chance for draw in mix])
         self.block: list[int] = []
         self.place = BLOCK
@@ -333,6 +72,9 @@ class _Live:
         self.lane = lane
         self.served = 0
         self.origins: frozenset[str] = frozenset()
+        self.parts = 1
+        self.sticky: Sticky | None = None
+        self.held: Arm | None = None
         self.decks: list[_Deck] = []
         self._decks: list[_Deck] = []
         self.policy: Policy | None = None
@@ -355,6 +97,12 @@ class _Live:
         self._decks = decks
         self.groups = {group: place for place, group in enumerate(policy.groups, 1)}
         self.decks = decks if len(decks) > 1 else decks * len(SEGMENTS)
+        self.parts = 1 if self.groups else len(self.decks) // len(SEGMENTS)
+        if campaign.plan.assignment == "visitor":
+            self.sticky = Sticky(campaign, policy.release)
+            if policy.control in known:
+                pieces = _pieces(campaign, known[policy.control], 1.0, policy.version)
+                self.held = (policy.control, 1.0, HELD_OUT, *pieces)
 
 
 class Decider:
@@ -427,6 +175,7 @@ class Decider:
             AuthError: no site has that key.
             NotFoundError: the site has no live campaign of that name with a live variant.
             ForbiddenError: the origin is not one of the site's.
+            ConflictError: the campaign is of a layer, and the visitor not in its part (or without consent).
         """
         live = self._by_name.get((query.key, query.campaign))
         if live is None:
@@ -438,16 +187,21 @@ class Decider:
         if visitor is not None and query.consent == "granted" and not gpc:
             tag = self._book.visitor_tag(visitor)
         segment = place = _SEGMENT[query.device]
-        if live.groups:
+        if live.parts > 1:
+            place = segment * live.parts + self._now_ms() // PART_MS % live.parts
+        elif live.groups:
             # Whoever stays anonymous has no segment, whatever is known of them.
             place = 0 if visitor is None or tag == ANONYMOUS else live.groups.get(self._group_of(visitor), 0)
         deck = live.decks[place]
-        if deck.place == BLOCK:
-            deck.draw()
-        arm = deck.block[deck.place]
-        deck.place += 1
+        if live.sticky is None or (tag == ANONYMOUS and not live.sticky.layered):
+            if deck.place == BLOCK:
+                deck.draw()
+            arm = deck.arms[deck.block[deck.place]]
+            deck.place += 1
+        else:
+            arm = self._of_visitor(live, live.sticky, deck, tag)
         live.served += 1
-        variant_id, share, stage, head, tail = deck.arms[arm]
+        variant_id, share, stage, head, tail = arm
         decision = self._decision_id()
         receipt = self._book.sign_facts(
             decision,
@@ -462,6 +216,20 @@ class Decider:
         text = decision.hex()
         uuid = f'{{"decision":"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}'
         return b"".join((uuid.encode(), head, receipt, tail))
+
+    def _of_visitor(self, live: _Live, sticky: Sticky, deck: _Deck, tag: bytes) -> Arm:
+        """What the visitor behind ``tag`` is shown, whenever they come.
+
+        Raises:
+            ConflictError: they are not in the campaign's part of its layer.
+        """
+        if not sticky.inside(tag):
+            raise ConflictError(
+                "this visitor is not in the campaign's part of its layer", field="visitor", mend="show your own content"
+            )
+        if live.held is not None and sticky.held(tag):
+            return live.held
+        return deck.arms[sticky.draw(tag, deck.mix)]
 
     def _decision_id(self) -> bytes:
         """The 16 bytes of a UUIDv7 (RFC 9562, section 5.7). The system is asked for randomness once for many."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from arauto.core.campaign import Goal
 from arauto.core.errors import InputError
 from arauto.core.events import MARKS, SEGMENTS
-from arauto.experiments import Guardrail, Measured, pair_terms, share_mismatch
+from arauto.experiments import Guardrail, Measured, Trials, pair_terms, share_mismatch
 from arauto.store import BUCKET_RATIO, COUNTERS, ZERO_BUCKET, Staged
 
 Floats = NDArray[np.float64]
@@ -32,6 +32,11 @@ class Metric(NamedTuple):
     den: str = ""
     den2: str = ""
     cross: str = ""
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether x is 0 or 1 for each decision."""
+        return self.num == self.num2 and not self.den
 
 
 METRICS: Mapping[str, Metric] = {
@@ -134,15 +139,27 @@ class Ledger:
         if rail.kind == "quantile":
             return Measured(share=self.share, counts=self._histogram(VITALS[metric]))
         if rail.kind == "parity":
-            rates = METRICS[metric]
-            return Measured(segments={name: self._sums(rates, cell) for name, cell in self._cells.items()})
+            of = METRICS[metric]
+            return Measured(
+                segments={name: self._sums(of, cell) for name, cell in self._cells.items()},
+                segment_trials={name: self._trials(of, cell) for name, cell in self._cells.items()}
+                if of.is_rate
+                else None,
+            )
         if metric in METRICS:
-            return Measured(sums=self._sums(METRICS[metric], self._all))
+            of = METRICS[metric]
+            trials = self._trials(of, self._all) if of.is_rate else None
+            return Measured(sums=self._sums(of, self._all), trials=trials)
         marks = self._marks(RATES[metric])
         if rail.kind == "ceiling":
             events, seen = int(marks[:, 1].sum()), self.exposures()
             return Measured(events=min(events, seen), exposures=seen)
-        return Measured(sums=_add(pair_terms(self.share, self.visitors, marks, marks)))
+        trials = Trials(self.share, self.visitors, np.minimum(marks, self.visitors))
+        return Measured(sums=_add(pair_terms(self.share, self.visitors, marks, marks)), trials=trials)
+
+    def _trials(self, metric: Metric, cell: Floats) -> Trials:
+        n, k = (np.asarray(cell[COUNTERS.index(name)]) for name in ("impressions", metric.num))
+        return Trials(self.share, n, np.minimum(k, n))
 
     def _sums(self, metric: Metric, cell: Floats) -> Floats:
         def column(name: str) -> Floats:

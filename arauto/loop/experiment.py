@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from arauto.core.brief import Language
-from arauto.core.campaign import Campaign, CampaignState, Goal, Variant
+from arauto.core.campaign import DAY_MS, Assignment, Campaign, CampaignState, Goal, Variant
 from arauto.core.errors import NotFoundError
 from arauto.core.i18n import LANGUAGES, number, percent, say
 from arauto.experiments import (
@@ -36,11 +36,14 @@ from arauto.experiments import (
     ratio_mismatch_at_end,
     visitors_left,
 )
-from arauto.store import ArmOutcomes, Store
+from arauto.loop.policy import make_policy
+from arauto.store import ArmOutcomes, GroupOutcomes, SeriesPoint, Store
 
 SUSPICIOUS = 0.01
 """The p-value of a sample-ratio mismatch below which no verdict is given."""
 LEVEL = 0.95
+BOT_DAYS = 7
+"""The last days of a campaign that are searched for bots, so that the search stays short."""
 
 ExperimentVerdict = Literal["better", "worse", "too_early", "unhealthy", "no_data"]
 
@@ -66,12 +69,31 @@ class ComparedArm(msgspec.Struct, frozen=True, kw_only=True):
     expected_loss: float | None
 
 
+class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
+    """The visitors of the holdout (``held``), who always got the default, beside all the others with consent.
+
+    Each counts with the first decision they saw. ``lift`` is what the campaign gained over the default, relative, with
+    its always-valid 95 % interval and p-value.
+    """
+
+    held: int
+    others: int
+    held_value: float | None
+    value: float | None
+    lift: float | None
+    lift_low: float | None
+    lift_high: float | None
+    p: float
+
+
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     """Where a test stands. Readable for ever, also after the campaign's end.
 
+    ``assignment`` tells what is counted: decisions, or visitors by their first one (and each decision without consent).
+
     ``sample_ratio_p`` is always valid, and ``sample_ratio_p_at_end`` (chi-square) sharper, but for one look at a test
     that is over; both None where no fixed split was meant. ``bots`` is the share of decisions by visitors (of those
-    with consent) too busy to be people. ``visitors_left`` estimates how many more are needed.
+    with consent) in the last week too busy to be people. ``visitors_left`` estimates how many more are needed.
     """
 
     campaign_id: int
@@ -80,6 +102,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     state: CampaignState
     simulated: bool
     fixed_split: bool
+    assignment: Assignment
     control: str
     best: str
     verdict: ExperimentVerdict
@@ -88,6 +111,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     bots: float
     visitors_left: int | None
     arms: list[ComparedArm]
+    holdout: HeldOut | None
     text: dict[str, str]
 
 
@@ -110,16 +134,66 @@ async def read_experiment(store: Store, campaign_id: int, control: str = "") -> 
     """
     campaign = await store.catalogue.campaign(campaign_id)
     variants = await store.catalogue.variants(campaign_id)
-    outcomes = await store.rollups.outcomes(campaign_id, campaign.plan.goal)
-    busy = await store.rollups.busyness(campaign_id)
+    outcomes = await _outcomes(store, campaign, variants)
+    last = await store.rollups.last_decided(campaign_id)
+    busy = await store.rollups.busyness(campaign_id, max(0, last - BOT_DAYS * DAY_MS))
     bots = find_bots(np.repeat(list(busy), list(busy.values()))).share if busy else 0.0
-    return await asyncio.to_thread(make_experiment, campaign, variants, outcomes, bots, control)
+    groups = await store.rollups.held_out(campaign_id, campaign.plan.goal) if campaign.plan.holdout else []
+    return await asyncio.to_thread(make_experiment, campaign, variants, outcomes, bots, control, groups)
+
+
+async def _outcomes(store: Store, campaign: Campaign, variants: Sequence[Variant]) -> list[ArmOutcomes]:
+    """From the counters by the hour, where every variant surely kept its share from first to last; else from every
+    exposure, each with its own propensity."""
+    plan = campaign.plan
+    steady = plan.assignment == "decision" and plan.allocation in ("uniform", "fixed")
+    if not steady or not await store.catalogue.untouched(campaign.id):
+        by_visitor = plan.assignment == "visitor"
+        return await store.rollups.outcomes(campaign.id, plan.goal, by_visitor=by_visitor)
+    policy = make_policy(msgspec.structs.replace(campaign, state="live"), variants, [], 0)
+    hours = await store.rollups.series(campaign.id, step="hour")
+    return hourly_outcomes(plan.goal, policy.propensities, hours) if policy else []
+
+
+def hourly_outcomes(goal: Goal, shares: Mapping[int, float], hours: Sequence[SeriesPoint]) -> list[ArmOutcomes]:
+    """What :meth:`arauto.store.Rollups.outcomes` tells, of variants that kept their ``shares``; halves to the hour."""
+    middle = (hours[0].at_ms + hours[-1].at_ms) / 2 if hours else 0.0
+    n, x, xx = {
+        "click": ("impressions", "clicks", "clicks"),
+        "purchase": ("impressions", "purchases", "purchases"),
+        "rating": ("ratings", "rating_sum", "rating_sq"),
+    }[goal]
+    sums: dict[tuple[int, bool], list[int]] = {}
+    for hour in hours:
+        cell = sums.setdefault((hour.variant_id, hour.at_ms > middle), [0, 0, 0])
+        for place, name in enumerate((n, x, xx)):
+            cell[place] += getattr(hour, name)
+    return [
+        ArmOutcomes(
+            variant_id=variant,
+            late=late,
+            n=count,
+            total=total,
+            squares=squares,
+            weighted=total / shares[variant],
+            weighted_sq=squares / shares[variant] ** 2,
+            least=shares[variant],
+            most=shares[variant],
+        )
+        for (variant, late), (count, total, squares) in sorted(sums.items())
+        if count
+    ]
 
 
 def make_experiment(
-    campaign: Campaign, variants: Sequence[Variant], outcomes: Sequence[ArmOutcomes], bots: float, control: str = ""
+    campaign: Campaign,
+    variants: Sequence[Variant],
+    outcomes: Sequence[ArmOutcomes],
+    bots: float,
+    control: str = "",
+    groups: Sequence[GroupOutcomes] = (),
 ) -> Experiment:
-    """The same of given facts. Pure."""
+    """The same of given facts; ``groups`` are the holdout and the others. Pure."""
     seen: dict[str, list[ArmOutcomes]] = {}
     for variant in sorted(variants, key=lambda one: one.id):
         if rows := [row for row in outcomes if row.variant_id == variant.id]:
@@ -145,6 +219,7 @@ def make_experiment(
         state=campaign.state,
         simulated=campaign.plan.simulated,
         fixed_split=bool(split),
+        assignment=campaign.plan.assignment,
         control=base,
         best=best,
         verdict=verdict,
@@ -153,10 +228,32 @@ def make_experiment(
         bots=bots,
         visitors_left=pairs[best].left if verdict == "too_early" else None,
         arms=[_arm(name, rows, pairs.get(name), name in found, chances.get(name)) for name, rows in seen.items()],
+        holdout=_held_out(campaign.plan.holdout, groups),
         text={
             language: _sentence(campaign, verdict, base, best, pairs, (mismatch, at_end), language)
             for language in LANGUAGES
         },
+    )
+
+
+def _held_out(share: float, groups: Sequence[GroupOutcomes]) -> HeldOut | None:
+    """The others against the holdout: the coin put a visitor into it with probability ``share``."""
+    if not share:
+        return None
+    columns = [
+        [float(sum(getattr(row, name) for row in groups if row.held is held)) for held in (True, False)]
+        for name in ("n", "total", "squares")
+    ]
+    found = compare(pair_terms([1.0 - share], *([column] for column in columns))[0])
+    return HeldOut(
+        held=found.visitors[0],
+        others=found.visitors[1],
+        held_value=_finite(found.means[0]),
+        value=_finite(found.means[1]),
+        lift=_finite(found.lift),
+        lift_low=_finite(found.lift_interval.low),
+        lift_high=_finite(found.lift_interval.high),
+        p=found.p,
     )
 
 

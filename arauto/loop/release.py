@@ -33,8 +33,8 @@ from arauto.experiments import (
     state_after,
 )
 from arauto.loop.campaigns import add_copies
-from arauto.loop.decide import Ramp, changed_plan
 from arauto.loop.evidence import Ledger, check_rail, default_rails
+from arauto.loop.policy import Ramp, changed_plan
 from arauto.store import Rollout, Store
 
 ReleaseAction = Literal["hold", "resume", "rollback"]
@@ -166,7 +166,13 @@ def ramp_of(rollout: Rollout | None) -> Ramp | None:
     if rollout is None or rollout.moves[-1].status not in ("running", "held"):
         return None
     last = rollout.moves[-1]
-    return Ramp(stage=2 * last.id, share=last.share, candidates=rollout.candidates, change=rollout.change)
+    return Ramp(
+        stage=2 * last.id,
+        share=last.share,
+        release=rollout.id,
+        candidates=rollout.candidates,
+        change=rollout.change,
+    )
 
 
 async def look(store: Store, rollout: Rollout) -> bool:

@@ -27,9 +27,9 @@ from arauto.experiments import (
     ratio_mismatch,
     uniform_propensities,
 )
-from arauto.loop.decide import Ramp, make_policy, reward_counts
+from arauto.loop.policy import Ramp, make_policy, reward_counts, wants_hours
 from arauto.loop.release import ramp_of
-from arauto.store import ArmTotals, Counts, Store, VitalHistogram, Weights, reading_of
+from arauto.store import ArmTotals, Counts, PartTotals, Store, VitalHistogram, Weights, reading_of
 
 LEVEL = 0.95
 QUANTILE = 0.75
@@ -163,7 +163,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     campaign: Campaign
     variants: Sequence[Variant]
-    totals: Sequence[ArmTotals]
+    totals: Sequence[ArmTotals] | Sequence[PartTotals]
     vitals: Sequence[VitalHistogram]
     weights: Sequence[Weights]
     ramp: Ramp | None = None
@@ -176,13 +176,16 @@ async def build_report(store: Store, campaign_id: int, *, clock: Clock | None = 
         NotFoundError: there is no such campaign.
         StoreError: the database cannot be used.
     """
+    campaign = await store.catalogue.campaign(campaign_id)
+    ramp = ramp_of(await store.rollouts.latest(campaign_id))
+    hours = wants_hours(campaign.plan, ramp)
     facts = Facts(
-        campaign=await store.catalogue.campaign(campaign_id),
+        campaign=campaign,
         variants=await store.catalogue.variants(campaign_id),
-        totals=await store.rollups.totals(campaign_id),
+        totals=await store.rollups.parts(campaign_id) if hours else await store.rollups.totals(campaign_id),
         vitals=await store.rollups.vitals(campaign_id),
         weights=await store.rollups.weights(campaign_id),
-        ramp=ramp_of(await store.rollouts.latest(campaign_id)),
+        ramp=ramp,
     )
     return await asyncio.to_thread(make_report, facts, (clock or SystemClock()).now_ms())
 
@@ -308,8 +311,13 @@ def _share_points(facts: Facts) -> list[SharePoint]:
 
 
 def _sample_ratio(facts: Facts) -> float | None:
-    """The p-value of an even split, where an even split over the same variants was intended from first to last."""
+    """The p-value of an even split, where an even split over the same variants was intended from first to last.
+
+    Of decisions: where visitors keep their variant, decisions follow no coin (the experiment looks at visitors).
+    """
     arms = {variant.id for variant in facts.variants}
+    if facts.campaign.plan.assignment == "visitor":
+        return None
     if facts.campaign.plan.allocation != "uniform" or len(arms) < 2 or not facts.weights:
         return None
     if any(weights.propensities.keys() != arms or _uneven(weights) for weights in facts.weights):
@@ -339,7 +347,7 @@ def _standing(facts: Facts, mismatch: float | None) -> Standing:
         verdict = "no_data"
     elif len(live) == 1:
         verdict = "one_variant"
-    elif len(live) > 1:
+    elif len(live) > 1 and facts.campaign.plan.assignment == "decision":
         best = max(measured, key=lambda name: measured[name][1].low)
         if all(measured[best][1].low > one.high for name, (_, one) in measured.items() if name != best):
             verdict, leader = "leader", best
@@ -372,6 +380,8 @@ def _sentence(
     if verdict == "no_data":
         return say("report.no_rating" if goal == "rating" else "report.no_data", language)
     if verdict == "too_early" or measured is None:
+        if facts.campaign.plan.assignment == "visitor":
+            return say("report.by_visitor", language)
         seen = sum(row.impressions for row in facts.totals)
         return say("report.too_early", language, impressions=number(seen, language))
     value, (low, high) = measured

@@ -20,8 +20,9 @@ from arauto.core.tasks import end
 from arauto.loop.admit import Admitted, Batch, admit, read_batch
 from arauto.loop.answers import EventsAnswer
 from arauto.loop.audience import Audience, Live, Offers
-from arauto.loop.decide import Decider, Groups, Policy, foreign_origin, make_policy, unknown_key
+from arauto.loop.decide import Decider, foreign_origin, unknown_key
 from arauto.loop.ingest import Ingest, Outcome
+from arauto.loop.policy import Counts, Groups, Policy, make_policy, wants_hours
 from arauto.loop.pulse import Pulse
 from arauto.loop.release import look, ramp_of
 from arauto.loop.trace import where
@@ -255,9 +256,12 @@ class Runtime:
     async def _renew(self, campaign_id: int, own: bool) -> None:
         """Make the policy of a campaign anew from the store's totals, and serve by it."""
         campaign, variants = self._campaigns[campaign_id], self._variants[campaign_id]
-        totals = await self.store.rollups.totals(campaign_id)
         seed = self.decider.seed_of(campaign)
         ramp = ramp_of(self._rollouts[campaign_id])
+        rollups = self.store.rollups
+        totals: Sequence[Counts] = (
+            await rollups.parts(campaign_id) if wants_hours(campaign.plan, ramp) else await rollups.totals(campaign_id)
+        )
         policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed, ramp, self._groups)
         if self._campaigns[campaign_id].state != "live":
             return

@@ -73,7 +73,15 @@ ROUTES: tuple[Route, ...] = (
         body=DecideQuery,
         limit=DECIDE_LIMIT,
         answers={200: DecideAnswer},
-        errors=(AuthError, ForbiddenError, InputError, NotFoundError, RateLimitError, TooLargeError),
+        errors=(
+            AuthError,
+            ConflictError,
+            ForbiddenError,
+            InputError,
+            NotFoundError,
+            RateLimitError,
+            TooLargeError,
+        ),
         hot=True,
     ),
     Route(

@@ -40,6 +40,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     policy_version: int | None
     segment: str
     stage: int = 0
+    once: bool = False
 
 
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
@@ -94,6 +95,8 @@ class Fold(msgspec.Struct, omit_defaults=True, gc=False):
     items: int = 0
     refs: list[str] | None = None
     amounts: list[int | None] | None = None
+    once: bool = False
+    tomb: str | None = None
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -157,6 +160,7 @@ def to_entry(n: int, row: EventRow) -> Entry:
             row.policy_version,
             row.segment,
             row.stage,
+            row.once,
         ),
     )
     return entry
@@ -219,6 +223,7 @@ def _fold(folds: dict[UUID, Fold], facts: Facts) -> Fold:
             facts.policy_version,
             facts.segment,
             facts.stage,
+            once=facts.once,
         )
     return fold
 
@@ -258,6 +263,8 @@ def _name(fold: Fold, entry: Entry) -> None:
     """A decision is of the first visitor that an event names, be it a repeat."""
     if fold.v is None:
         fold.v = entry.visitor
+        if fold.once:
+            fold.tomb = entry.tomb
 
 
 def encode(lines: Sequence[Any]) -> str:

@@ -180,6 +180,16 @@ class Catalogue:
         rows = await self._database.fetch(_VARIANT + " WHERE campaign_id = %s ORDER BY id", [_key(campaign_id)])
         return [_variant(row) for row in rows]
 
+    async def untouched(self, campaign_id: int) -> bool:
+        """Whether the campaign has shown the same variants since its launch, and has had no release."""
+        row = await self._database.fetch_one(
+            "SELECT EXISTS (SELECT FROM rollouts WHERE campaign_id = %(id)s) OR EXISTS (SELECT FROM audit_log"
+            " WHERE target = %(target)s AND (action = 'kit.add' OR action LIKE 'variant.%%') AND id > (SELECT min(id)"
+            " FROM audit_log WHERE target = %(target)s AND action = 'campaign.live')) AS touched",
+            {"id": campaign_id, "target": f"campaign:{campaign_id}"},
+        )
+        return row is not None and not row["touched"]
+
     async def set_variant_state(self, variant_id: int, state: VariantState, actor: str) -> Variant:
         """Retire a variant, or bring it back. Raises :class:`NotFoundError`."""
         async with self._database.transaction() as connection:

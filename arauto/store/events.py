@@ -14,8 +14,8 @@ from psycopg import AsyncRawCursor
 from psycopg.rows import DictRow, dict_row
 
 from arauto.core.errors import StoreError
-from arauto.core.events import EventRow
-from arauto.store.batch import JOINED, Choice, Entry, Facts, choose, encode, tie, to_entry
+from arauto.core.events import HELD_OUT, REPEAT, EventRow
+from arauto.store.batch import JOINED, Choice, Entry, Facts, Fold, choose, encode, tie, to_entry
 from arauto.store.database import RETRY_SECONDS, Database, is_outage, translated
 from arauto.store.records import Appended, AppendStatus
 from arauto.store.shards import Shard
@@ -23,6 +23,7 @@ from arauto.store.shards import Shard
 _SQL = resources.files("arauto.store").joinpath("sql")
 _APPEND = _SQL.joinpath("append.sql").read_bytes()
 _ATTRIBUTE = _SQL.joinpath("attribute.sql").read_bytes()
+_ENTER = _SQL.joinpath("enter.sql").read_bytes()
 _ERASED = "AR001"  # raised by append.sql
 _MAX_ROWS = 20_000  # of one statement: some 5 MB of JSON
 _MAX_TURNS = 8  # of one batch against others that take the same ids
@@ -144,6 +145,7 @@ class EventLog:
     async def _append(self, choice: Choice, tombs: set[str], outcome: _Outcome) -> None:
         folds = sorted(choice.folds.values(), key=lambda fold: fold.d.int)
         campaigns = {fold.c for fold in folds}
+        await self._enter(folds)
         told, lines = encode(folds), encode([entry.line for entry in choice.now])
         (row,) = await self._run(
             _APPEND, lambda: [told, lines, self._shard.number, list(tombs)], outcome.changed, campaigns
@@ -155,6 +157,20 @@ class EventLog:
             outcome.status[n] = "duplicate"
         for n in row["refused"] or ():
             outcome.refuse(n, "its decision has told of as many orders or items as it may")
+
+    async def _enter(self, folds: Sequence[Fold]) -> None:
+        """Where a release counts visitors, let the first decision of each be the one that counts.
+
+        Committed by itself: should the append be lost, the same decision comes again, and is still the first.
+        """
+        coming = [fold for fold in folds if fold.once and fold.st > HELD_OUT and fold.tomb is not None]
+        if not coming:
+            return
+        told = encode([{"d": fold.d, "v": fold.tomb, "st": fold.st} for fold in coming])
+        repeats = {row["d"] for row in await self._run(_ENTER, lambda: [told])}
+        for fold in coming:
+            if fold.d in repeats:
+                fold.st = REPEAT
 
     async def _without_clashes(self, entries: list[Entry], outcome: _Outcome) -> list[Entry]:
         """The entries whose ids the log does not have, of visitors not erased. The fate of the others is set."""

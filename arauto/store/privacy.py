@@ -86,6 +86,7 @@ class Privacy:
         async with self._database.transaction() as connection:
             await connection.execute("LOCK TABLE exposures IN SHARE ROW EXCLUSIVE MODE")
             counts = await self._remove(connection, visitor)
+            await connection.execute("DELETE FROM entrants WHERE tomb = %s", [tomb])
             await connection.execute(
                 "INSERT INTO audit_log (at_ms, actor, action, target, detail) VALUES"
                 " (%s, %s, 'visitor.erase', %s, jsonb_build_object('exposures', %s::bigint, 'events', %s::bigint))",

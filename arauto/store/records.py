@@ -69,6 +69,19 @@ class ArmTotals(Counts, frozen=True, kw_only=True):
     variant_id: int
     segment: str
 
+    @property
+    def part(self) -> int:
+        """Of the day: not told apart."""
+        return 0
+
+
+class PartTotals(Counts, frozen=True, kw_only=True):
+    """The counters of a variant in a segment and a part of the day, of UTC (:data:`arauto.core.events.PARTS`)."""
+
+    variant_id: int
+    segment: str
+    part: int
+
 
 class SeriesPoint(Counts, frozen=True, kw_only=True):
     """The counters of a variant whose decisions were made in the minute or hour that begins at ``at_ms``."""
@@ -210,6 +223,15 @@ class ArmOutcomes(msgspec.Struct, frozen=True, kw_only=True):
     weighted_sq: float
     least: float
     most: float
+
+
+class GroupOutcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """First decisions that were seen, of visitors in the holdout (``held``) or not: how many, Σx and Σx²."""
+
+    held: bool
+    n: int
+    total: float
+    squares: float
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):

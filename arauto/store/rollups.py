@@ -6,17 +6,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, LiteralString
+from uuid import UUID
 
 import msgspec
 from psycopg.rows import DictRow
 
 from arauto.core.campaign import DAY_MS, Goal
-from arauto.core.events import MARKS, VitalName
+from arauto.core.events import MARKS, PART_MS, VitalName
 from arauto.store.database import Database
 from arauto.store.records import (
     COUNTERS,
     ArmOutcomes,
     ArmTotals,
+    GroupOutcomes,
+    PartTotals,
     Recount,
     SeriesPoint,
     Staged,
@@ -51,6 +54,16 @@ _STAGES = (
     f"SELECT stage, segment, {_SUMS} FROM rollups WHERE campaign_id = %s AND step = 0"  # noqa: S608
     " AND bucket = 0 AND stage >= %s GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2"
 ).encode()
+_PARTS = (
+    f"SELECT variant_id, segment, (bucket %% %s / %s)::integer AS part, {_SUMS} FROM rollups"  # noqa: S608
+    " WHERE campaign_id = %s AND step = %s GROUP BY 1, 2, 3 HAVING sum(impressions) <> 0 ORDER BY 1, 2, 3"
+).encode()
+_EVERY: LiteralString = "(SELECT * FROM exposures WHERE campaign_id = %(id)s AND shown_ms IS NOT NULL) AS every"
+# A decision of stage -1 was a repeat, or of a visitor who withdrew consent (docs/decisions/0014).
+_FIRST: LiteralString = (
+    "(SELECT DISTINCT ON (coalesce(visitor_id, decision_id)) * FROM exposures WHERE campaign_id = %(id)s"
+    " AND shown_ms IS NOT NULL AND stage >= 0 ORDER BY coalesce(visitor_id, decision_id), decision_id) AS first"
+)
 _OUTCOMES: Mapping[Goal, LiteralString] = {
     "click": "(clicked_ms IS NOT NULL)::int",
     "purchase": "(orders > 0)::int",
@@ -107,13 +120,27 @@ class Rollups:
             marks=[StageMark(**row) for row in marks],
         )
 
-    async def outcomes(self, campaign_id: int, goal: Goal) -> list[ArmOutcomes]:
+    async def parts(self, campaign_id: int) -> list[PartTotals]:
+        """The whole campaign, by variant, segment and part of the day (of UTC), in that order."""
+        rows = await self._database.fetch(_PARTS, [DAY_MS, PART_MS, campaign_id, STEPS["hour"]])
+        return [PartTotals(**_exact(row)) for row in rows]
+
+    async def outcomes(self, campaign_id: int, goal: Goal, *, by_visitor: bool = False) -> list[ArmOutcomes]:
         """Each variant's outcomes beside their propensities. Reads every exposure of the campaign: for a test's
-        verdict, not for a screen that renews itself."""
+        verdict, not for a screen that renews itself.
+
+        ``by_visitor`` takes the first decision of each visitor only (and each anonymous one); the holdout is left out.
+        """
         x = _OUTCOMES[goal]
+        source = _FIRST if by_visitor else _EVERY
         rows = await self._database.fetch(
-            "WITH seen AS (SELECT variant_id, decided_ms, propensity AS p, " + x + " AS x FROM exposures"  # noqa: S608
-            " WHERE campaign_id = %(id)s AND shown_ms IS NOT NULL AND propensity > 0 AND " + x + " IS NOT NULL),"
+            "WITH seen AS (SELECT variant_id, decided_ms, propensity AS p, "  # noqa: S608
+            + x
+            + " AS x FROM "
+            + source
+            + " WHERE stage <> 1 AND propensity > 0 AND "
+            + x
+            + " IS NOT NULL),"
             " span AS (SELECT (min(decided_ms) + max(decided_ms)) / 2 AS middle FROM seen)"
             " SELECT variant_id, decided_ms > middle AS late, count(*) AS n, sum(x)::float8 AS total,"
             " sum(x * x)::float8 AS squares, sum(x / p) AS weighted, sum(x / p * x / p) AS weighted_sq,"
@@ -122,15 +149,33 @@ class Rollups:
         )
         return [ArmOutcomes(**row) for row in rows]
 
-    async def busyness(self, campaign_id: int) -> dict[int, int]:
-        """How many visitors (with consent) had so many decisions in a day. Reads every exposure, too."""
+    async def held_out(self, campaign_id: int, goal: Goal) -> list[GroupOutcomes]:
+        """The first decisions of visitors with consent, in the holdout and not, in that order of ``held``."""
+        x = _OUTCOMES[goal]
+        rows = await self._database.fetch(
+            "SELECT stage = 1 AS held, count(*) AS n, sum(x)::float8 AS total, sum(x * x)::float8 AS squares"  # noqa: S608
+            " FROM (SELECT stage, " + x + " AS x FROM " + _FIRST + " WHERE visitor_id IS NOT NULL) AS seen"
+            " WHERE x IS NOT NULL GROUP BY 1 ORDER BY 1",
+            {"id": campaign_id},
+        )
+        return [GroupOutcomes(**row) for row in rows]
+
+    async def busyness(self, campaign_id: int, since_ms: int = 0) -> dict[int, int]:
+        """How many visitors (with consent) had so many decisions in a day, of those made from ``since_ms`` on."""
         rows = await self._database.fetch(
             "SELECT decisions, count(*) AS visitors FROM (SELECT count(*) AS decisions FROM exposures"
-            " WHERE campaign_id = %s AND visitor_id IS NOT NULL GROUP BY visitor_id, decided_ms / %s) AS days"
-            " GROUP BY 1 ORDER BY 1",
-            [campaign_id, DAY_MS],
+            " WHERE campaign_id = %s AND visitor_id IS NOT NULL AND decision_id >= %s"
+            " GROUP BY visitor_id, decided_ms / %s) AS days GROUP BY 1 ORDER BY 1",
+            [campaign_id, UUID(int=since_ms << 80), DAY_MS],
         )
         return {row["decisions"]: row["visitors"] for row in rows}
+
+    async def last_decided(self, campaign_id: int) -> int:
+        """The minute of the last decision that was seen; 0: none was."""
+        row = await self._database.fetch_one(
+            "SELECT coalesce(max(bucket), 0) AS at FROM rollups WHERE campaign_id = %s AND step = 60000", [campaign_id]
+        )
+        return int(row["at"]) if row else 0
 
     async def recount(self, campaign_id: int) -> Recount:
         """The same from the raw events, slowly: for tests and the doctor. Differs from the rollups never."""
@@ -157,7 +202,7 @@ class Rollups:
         )
         marks = await self._database.fetch(
             "SELECT x.stage, e.name, count(*) AS marks FROM events e JOIN exposures x USING (decision_id)"
-            " WHERE x.campaign_id = %s AND e.type = 'custom' AND e.name = ANY (%s) AND x.stage <> 0"
+            " WHERE x.campaign_id = %s AND e.type = 'custom' AND e.name = ANY (%s) AND x.stage > 0"
             " GROUP BY 1, 2 ORDER BY 1, 2",
             [campaign_id, list(MARKS)],
         )
@@ -172,12 +217,12 @@ class Rollups:
                 totals=[
                     StageTotals(stage=stage, segment=segment, **stages[stage, segment])
                     for stage, segment in sorted(stages)
-                    if stage
+                    if stage > 0
                 ],
                 vitals=_stage_vitals(
                     (row["stage"], row["metric"], bucket_of(row["reading"]), row["n"])
                     for row in readings
-                    if row["stage"]
+                    if row["stage"] > 0
                 ),
                 marks=[StageMark(**row) for row in marks],
             ),

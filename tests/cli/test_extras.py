@@ -15,6 +15,9 @@ HEAVY = [
     "c2pa",
     "safetensors",
     "xllamacpp",
+    "scipy",
+    "faiss",
+    "cryptography",
 ]
 
 

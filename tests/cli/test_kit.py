@@ -62,6 +62,20 @@ def test_a_catalogue_makes_a_kit_a_row(run, tmp_path):
     assert "$149.00" in (tmp_path / "kits" / "smart-ring" / "text" / "google-rsa.json").read_text("utf-8")
 
 
+def test_films_have_the_lengths_that_were_asked_for(run, monkeypatch):
+    asked = []
+
+    async def render(work, out, progress, *, lengths):
+        asked.append(lengths)
+        return []
+
+    monkeypatch.setattr("arauto.creative.kit.make.renderer_of", lambda medium, engine, reward: render)
+    run("create", "brief.yaml", "--only", "video")
+    run("create", "brief.yaml", "--only", "video", "--film", "6", "--film", "30")
+    run("create", "brief.yaml", "--only", "video", "--film", "7", code=2)
+    assert asked == [(15.0,), (6.0, 30.0)]
+
+
 def test_the_folder_is_named_by_the_product(run, tmp_path):
     run("create", BRIEF.strip(), "--only", "text", "--preset", "search")
     assert (tmp_path / "kit-smartwatch" / "kit.json").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -75,6 +76,30 @@ def test_a_release_from_the_terminal(run, home):
     run("campaign", "end", "cha")
     assert json.loads(run("experiment", "show", "cha", "--json").stdout)["state"] == "ended"
     assert json.loads(run("release", "show", "cha", "--json").stdout)["id"] == again["id"]
+
+
+def test_a_campaign_of_visitors_from_the_terminal(run, home):
+    (home / "deal.yaml").write_text("allocation: uniform\nassignment: visitor\nholdout: 0.5\nseed: 1\nrefresh_ms: 0\n")
+    made = json.loads(
+        run("campaign", "create", "product: mate", "--slug", "mate", "--plan", "deal.yaml", "--json").stdout
+    )
+    assert (made["campaign"]["plan"]["assignment"], made["campaign"]["plan"]["holdout"]) == ("visitor", 0.5)
+    run("campaign", "launch", "mate")
+    with arauto.open() as app:
+        for n in range(1, 31):
+            visitor = UUID(int=n)
+            for _ in range(2):
+                decided = app.decide("mate", visitor=visitor, consent="granted")
+                app.track(decided, "impression", visitor=visitor, consent="granted")
+    shown = run("experiment", "show", "mate", env={"ARAUTO_LANGUAGE": "en"}).stdout
+    assert "the first decision of each visitor" in shown
+    assert "Holdout" in shown
+    told = json.loads(run("experiment", "show", "mate", "--json").stdout)
+    assert told["holdout"]["held"] + told["holdout"]["others"] == 30
+    assert "visitante" in run("experiment", "show", "mate").stdout
+    (home / "deal.yaml").write_text("holdout: 0.5\n")
+    assert "assignment" in run("campaign", "create", "product: mate", "--plan", "deal.yaml", code=2).stderr
+    run("campaign", "create", "product: mate", "--plan", "none.yaml", code=2)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,10 @@
-"""Calls to an endpoint: the budget holds, answers are kept, faults end clearly; voice and pictures; the real wire."""
+"""Calls to an endpoint: the budget holds, answers are kept, faults end clearly; voice, pictures, httpx."""
 
 import asyncio
 import base64
 import json
 from decimal import Decimal
 
-import aiohttp.web
 import httpx
 import msgspec
 import numpy as np
@@ -28,7 +27,7 @@ from arauto.creative.engines import (
     ScriptedImage,
     choose_image,
 )
-from arauto.creative.engines.wire import AiohttpWire, Answer, WireFault, read_pause
+from arauto.creative.engines.wire import Answer, WireFault
 
 BRIEF = Brief(product="smartwatch", focus="saúde")
 MESSAGE = compose_message(BRIEF)
@@ -277,70 +276,6 @@ def test_the_settings_make_one_endpoint(tmp_path):
     assert choose_image(msgspec.structs.replace(settings, openai_image_model="")) is None
     with pytest.raises(SettingError, match="openai_max_spend"):
         load_settings(tmp_path, {"ARAUTO_OPENAI_MAX_SPEND": "-1"})
-
-
-@pytest.fixture
-async def server():
-    """A real server on the loopback: answers, redirects, drips, hangs up, or sends too much."""
-
-    async def answer(request):
-        kind = request.match_info["kind"]
-        if kind == "hang":
-            await asyncio.sleep(5)
-        if kind == "cut":
-            request.transport.close()
-        if kind == "large":
-            response = aiohttp.web.StreamResponse()
-            await response.prepare(request)
-            for _ in range(64):
-                await response.write(bytes(1024))
-            return response
-        if kind == "away":
-            raise aiohttp.web.HTTPFound("/ok")
-        return aiohttp.web.Response(body=await request.read(), headers={"Retry-After": "3"})
-
-    app = aiohttp.web.Application()
-    app.router.add_post("/{kind}", answer)
-    runner = aiohttp.web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-    await runner.cleanup()
-
-
-async def test_the_real_wire(server):
-    wire = AiohttpWire(4)
-
-    async def post(kind, seconds=2.0):
-        return await wire.post(f"{server}/{kind}", {"A": "b"}, b"body", seconds=seconds, most=1000)
-
-    assert await post("ok") == Answer(200, b"body", 3.0)
-    assert (await post("away")).status == 302
-    for kind, match, seconds in (
-        ("hang", "did not answer", 0.05),
-        ("cut", "cannot be reached", 2),
-        ("large", "too large", 2),
-    ):
-        with pytest.raises(WireFault, match=match) as caught:
-            await post(kind, seconds)
-        assert caught.value.sent
-    await wire.close()
-    with pytest.raises(WireFault) as caught:
-        await AiohttpWireOnce().post_nowhere()
-    assert not caught.value.sent
-    assert read_pause("Wed, 21 Oct 2026 07:28:00 GMT") is None
-
-
-class AiohttpWireOnce:
-    """A wire used once, to a port where nobody listens, and closed."""
-
-    async def post_nowhere(self):
-        wire = AiohttpWire(1)
-        try:
-            return await wire.post("http://127.0.0.1:9/v1", {}, b"", seconds=2, most=10)
-        finally:
-            await wire.close()
 
 
 async def test_httpx_tells_what_was_sent():

@@ -106,10 +106,11 @@ def test_copy_is_escaped_everywhere():
     assert "<script>alert(1)</script>" in Page(html).text
 
 
-def test_a_retired_variant_says_so_and_has_no_share():
-    variants = [made.variant(0), made.variant(1, state="retired")]
+@pytest.mark.parametrize(("state", "told"), [("retired", "retired"), ("staged", "in a release")])
+def test_a_variant_that_is_not_live_says_so(state, told):
+    variants = [made.variant(0), made.variant(1, state=state)]
     html = render_report_html(made.report(variants=variants, rows=[made.totals(1, 10, 1)]), "en")
-    assert Page(html).text.count("retired") == 2
+    assert Page(html).text.count(told) == 2
 
 
 def read(body):

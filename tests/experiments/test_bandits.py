@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from arauto.core.errors import InputError
-from arauto.experiments.assignment import Slice, arm_of, held_out, place_of, slice_of
+from arauto.experiments.assignment import arm_of, held_out, in_part, place_of
 from arauto.experiments.bandits import (
     BernoulliBandit,
     Posterior,
@@ -208,7 +208,7 @@ def test_a_contextual_discount_forgets():
         lambda: Trust().prior([1.0, np.nan]),
         lambda: Trust().learn([1.0, 2.0], [1, 2], [1, 1]),
         lambda: held_out("v", 1.0),
-        lambda: slice_of("v", "l", [Slice("a", 0.0, 0.5), Slice("b", 0.4, 0.6)]),
+        lambda: arm_of("v", "exp", {1: 0.0}),
     ],
 )
 def test_bad_input_is_refused(make):
@@ -261,20 +261,23 @@ def test_assignment_is_sticky_uniform_and_independent():
     assert places.mean() == pytest.approx(0.5, abs=0.02)
     assert np.corrcoef(places, others)[0, 1] == pytest.approx(0.0, abs=0.05)
     assert place_of("v", "l") == place_of("v", "l")
-    arms = np.bincount([arm_of(v, "exp", [0.2, 0.5, 0.3]) for v in visitors]) / 4000
-    assert arms == pytest.approx([0.2, 0.5, 0.3], abs=0.03)
-    assert arm_of("v", "exp", [0.0, 0.0]) == 1
-    # a release that grows keeps whom it had
-    early = {v for v in visitors if arm_of(v, "release", [0.05, 0.95]) == 0}
-    late = {v for v in visitors if arm_of(v, "release", [0.25, 0.75]) == 0}
-    assert early < late
+    shares = {3: 0.2, 9: 0.5, 40: 0.3}
+    before = {v: arm_of(v, "exp", shares) for v in visitors}
+    dealt = [sum(arm == one for one in before.values()) / 4000 for arm in shares]
+    assert dealt == pytest.approx([0.2, 0.5, 0.3], abs=0.03)
+    # Only who saw what lost share moves, and only to what gained; a newcomer takes from all alike.
+    after = {v: arm_of(v, "exp", {3: 0.1, 9: 0.5, 40: 0.4}) for v in visitors}
+    assert {(before[v], after[v]) for v in visitors if before[v] != after[v]} <= {(3, 9), (3, 40), (9, 40)}
+    joined = {v: arm_of(v, "exp", {3: 0.15, 9: 0.375, 40: 0.225, 41: 0.25}) for v in visitors}
+    assert {after for v, after in joined.items() if before[v] != after} == {41}
+    # The share of a side of a release only grows: who was in stays in.
+    assert {v for v in visitors if place_of(v, "r") < 0.05} < {v for v in visitors if place_of(v, "r") < 0.25}
 
 
 def test_layers_exclude_and_holdouts_hold():
-    slices = [Slice("second", 0.5, 0.8), Slice("first", 0.0, 0.5)]
-    names = [part.name if (part := slice_of(f"v{i}", "layer", slices)) else "" for i in range(2000)]
-    assert names.count("first") / 2000 == pytest.approx(0.5, abs=0.04)
-    assert names.count("second") / 2000 == pytest.approx(0.3, abs=0.04)
+    parts = [[in_part(f"v{i}", "layer", part) for i in range(2000)] for part in ((0.0, 0.5), (0.5, 0.8))]
+    assert [sum(one) / 2000 for one in parts] == pytest.approx([0.5, 0.3], abs=0.04)
+    assert not any(a and b for a, b in zip(*parts, strict=True))
     held = [held_out(f"v{i}", 0.1, "2026-q4") for i in range(2000)]
     again = [held_out(f"v{i}", 0.1, "2027-q1") for i in range(2000)]
     assert sum(held) / 2000 == pytest.approx(0.1, abs=0.03)

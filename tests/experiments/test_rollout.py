@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from arauto.core.errors import ConflictError, InputError
+from arauto.experiments.coin import Trials
 from arauto.experiments.comparison import pair_terms
 from arauto.experiments.guardrails import CERTAIN, Guardrail, Measured, Reading, read_guardrail
 from arauto.experiments.rollout import (
@@ -80,6 +81,44 @@ def test_a_move_counts_once_and_the_log_is_the_state():
     assert wire == [first, later]
     assert state_after(wire) == state_after([first, first, later, later]) == held
     assert next_move(PLAN, held, [reading("ctr"), reading("load_p75")], 500).cause == "held"
+
+
+def test_a_rate_has_one_early_look_and_the_log_remembers_it():
+    part = math.log(2 / 0.05 / 0.5)
+    state = ReleaseState(step=1, version=3)
+
+    def seen(early):
+        return [msgspec.structs.replace(reading("ctr", safety=0.0), early=early, stake=0.5), reading("load_p75")]
+
+    passed = next_move(PLAN, state, seen(0.3), 1000)
+    assert (passed.action, passed.cause, passed.guardrail, passed.to_share) == ("check", "passed", "ctr", 0.05)
+    after = apply_move(state, passed)
+    assert (after.status, after.step, after.version, after.checked) == ("running", 1, 4, ("ctr",))
+    # The second look is none, whatever it would show.
+    assert next_move(PLAN, after, seen(0.0), 1000).action == "stay"
+    breach = next_move(PLAN, state, seen(math.exp(-part)), 1000)
+    assert (breach.action, breach.guardrail, breach.threshold) == ("rollback", "ctr", pytest.approx(part))
+    assert next_move(PLAN, state, seen(1.01 * math.exp(-part)), 1000).action == "check"
+    held = apply_move(ReleaseState(status="held", version=3), passed)
+    assert held.status == "held"
+    # What the early look may spend is not there for looking at all times.
+    harmful = [msgspec.structs.replace(reading("ctr", harm=part - 0.01), stake=0.5), reading("load_p75")]
+    assert next_move(PLAN, after, harmful, 1000).action != "rollback"
+    harmful[0] = msgspec.structs.replace(harmful[0], harm=part)
+    assert next_move(PLAN, after, harmful, 1000).action == "rollback"
+
+
+def test_rates_are_bet_on_by_the_coin():
+    share, n, k = np.array([0.01]), np.array([[99_000.0, 1000.0]]), np.array([[4950.0, 28.0]])
+    told = Measured(sums=rates(0.01, n[0], k[0]), trials=Trials(share, n, k))
+    exact = read_guardrail(CTR, told, 0.5, bounds=False)
+    assert exact.harm > read_guardrail(CTR, Measured(sums=told.sums), 0.5, bounds=False).harm
+    assert (exact.stake, exact.early) == (0.5, pytest.approx(0.0003, rel=2.0))
+    assert read_guardrail(CTR, told, 0.5, bounds=False, early=False).early is None
+    parity = Guardrail(name="ctr.parity", kind="parity")
+    segments = {"mobile": told.sums}
+    one = read_guardrail(parity, Measured(segments=segments, segment_trials={"mobile": told.trials}), 0.5)
+    assert (one.harm, one.stake) == (exact.harm, 1.0)
 
 
 def test_people_may_hold_resume_and_roll_back():

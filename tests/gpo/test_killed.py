@@ -1,6 +1,7 @@
 """kill -9 in every stage: what is resumed ends with the bytes of what was never cut."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,14 +114,23 @@ def test_killed_and_resumed_ends_with_the_same_bytes(folder, stage):
     assert work(folder / stage) == work(folder / f"{stage}-whole")
 
 
-def test_another_encoder_is_not_taken_for_the_one_trained_with(folder):
+def test_a_model_can_be_moved_and_no_other_encoder_is_taken_for_its_own(folder, tmp_path):
     tune(folder / "tune")
-    loaded = RewardModel.load(folder / "tune" / "model")
-    assert loaded.score(["free lamp", "old soap"]).mean.shape == (2,)
-    card = (folder / "tune" / "model" / "reward.json").read_text("utf-8")
-    (folder / "tune" / "model" / "reward.json").write_text(card.replace(loaded.encoders[0].sha256, "0" * 64))
+    texts = ["free lamp", "old soap"]
+    scores = RewardModel.load(folder / "tune" / "model").score(texts).mean
+    shutil.copytree(folder / "tune" / "model", tmp_path / "old")
+    moved = (tmp_path / "old").rename(tmp_path / "new")
+    assert str(folder) not in (moved / "reward.json").read_text("utf-8")
+    loaded = RewardModel.load(moved)
+    assert loaded.score(texts).mean.tobytes() == scores.tobytes()
+    loaded.save(tmp_path / "again")
+    loaded.save(tmp_path / "again")
+    assert RewardModel.load(tmp_path / "again").sha256() == loaded.sha256()
+    weights = loaded.encoders[0].folder / "model.safetensors"
+    weights.unlink()
+    weights.write_bytes(b"another")
     with pytest.raises(ModelFileError, match="not the encoder"):
-        RewardModel.load(folder / "tune" / "model")
+        RewardModel.load(moved)
 
 
 if __name__ == "__main__":

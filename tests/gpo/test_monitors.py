@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from arauto.gpo import Monitor, Reading, Rewards, StopRule
-from arauto.gpo.monitors import diversity, follows_z, truth
+from arauto.gpo.monitors import diversity, follows, truth
 
 
 def reading(iteration, proxy, gold, **changes):
@@ -85,11 +85,23 @@ def test_the_gap_corrects_the_proxy():
     assert errors[0] == pytest.approx(np.hypot(np.std([-1.0, -0.9], ddof=1), 0.5) / np.sqrt(2))
 
 
-def test_follows_is_signed_and_centred():
+def test_follows_is_a_correlation_within_iterations():
     rows = [reading(0, [10, 11, 12], [1, 2, 3]), reading(1, [0, 1, 2], [5, 6, 7])]
-    assert follows_z(rows) > 1.5
-    assert follows_z([reading(0, [1, 2, 3], [3, 2, 1])]) < -1
-    assert follows_z([reading(0, [1], [1])]) == 0.0
+    assert follows(rows, 6) == pytest.approx(1.0)
+    assert follows([reading(0, [1, 2, 3], [3, 2, 1])], 3) == pytest.approx(-1.0)
+    assert follows([reading(0, [1, 2], [1, 1])], 2) == 0.0
+    assert follows(rows, 7) is None
+    assert follows([reading(0, [1], [1])] * 9, 2) is None
+
+
+def test_few_audits_an_iteration_need_more_iterations():
+    """Six audits each: nothing is said of the correlation before there are 150 of them."""
+    rng = np.random.default_rng(0)
+    monitor = Monitor(StopRule(fallen_z=1e9))
+    for t in range(40):
+        proxy = rng.normal(0.0, 0.3, 6)
+        monitor.observe(reading(t, proxy, rng.normal(0.0, 0.3, 6) if t > 24 else proxy))
+        assert (monitor.suspicions()[0] > 0.0) == (t >= 24)
 
 
 def test_a_reading_keeps_only_what_was_bought():

@@ -84,8 +84,10 @@ def test_a_folder_is_its_own_name_and_nonsense_is_named(tmp_path):
         weights_folder("nothing-of-the-kind", tmp_path)
     with pytest.raises(ModelFileError, match="holds no"):
         SentenceEncoder(tmp_path)
-    with pytest.raises(ModelFileError):
-        encoder_from({"kind": "sentence", "folder": str(tmp_path), "sha256": ""})
+    with pytest.raises(ModelFileError, match="no SHA-256"):
+        encoder_from({"kind": "sentence", "sha256": "../../etc"}, tmp_path)
+    with pytest.raises(ModelFileError, match="holds no"):
+        encoder_from({"kind": "sentence", "sha256": "0" * 64}, tmp_path)
 
 
 def test_every_row_is_pinned():

@@ -23,7 +23,8 @@ from arauto.core.events import DecideQuery, EventRow
 from arauto.core.receipts import ReceiptBook
 from arauto.loop.admit import admit, read_batch
 from arauto.loop.answers import EventsAnswer
-from arauto.loop.decide import Decider, make_policy
+from arauto.loop.decide import Decider
+from arauto.loop.policy import make_policy
 
 TOKEN = "let-me-in"
 

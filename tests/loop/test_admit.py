@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from arauto.core.brief import Brief, Message
 from arauto.core.campaign import DAY_MS, Campaign, CampaignPlan, Site
 from arauto.core.errors import EventError
+from arauto.core.events import REPEAT
 from arauto.core.ids import uuid7
 from arauto.core.receipts import Receipt, ReceiptBook
 from arauto.loop.admit import LATENESS_MS, MAX_INT, OLDEST_MS, SKEW_MS, admit, read_batch, with_key
@@ -111,6 +112,24 @@ def test_private_events_keep_nothing_of_the_person():
 def test_a_visitor_is_kept_when_the_decision_was_made_for_it():
     row = one(event(receipt=receipt(visitor=VISITOR), visitor=str(VISITOR)))
     assert (row.visitor_id, row.tomb) == (VISITOR, BOOK.tomb(VISITOR))
+
+
+def test_where_visitors_are_assigned_a_stage_counts_once_for_each():
+    by_visitor = campaign()
+    by_visitor = msgspec.structs.replace(by_visitor, plan=CampaignPlan(attribution_ms=WINDOW, assignment="visitor"))
+
+    def told(visitor, named):
+        facts = {"decision_id": uuid7(NOW - HOUR), "campaign_id": 7, "variant_id": 11, "propensity": 0.25}
+        tag = {"visitor_tag": BOOK.visitor_tag(visitor)} if visitor else {}
+        token = BOOK.sign(Receipt(**facts, policy_version=9, segment=2, stage=40, **tag))
+        of = {"visitor": str(named)} if named else {}
+        (row,) = door(event(receipt=token, **of), campaigns={7: by_visitor}).rows
+        return row.stage, row.once
+
+    assert told(VISITOR, VISITOR) == (40, True)
+    assert told(None, None) == (40, False)
+    # Tied to a visitor who is not named any more: whose first it is cannot be known.
+    assert told(VISITOR, None) == (REPEAT, False)
 
 
 def test_an_anonymous_decision_stays_anonymous():

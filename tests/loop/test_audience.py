@@ -14,7 +14,7 @@ from arauto.core.events import DecideQuery
 from arauto.core.ids import uuid7
 from arauto.loop import Audience, DecideAnswer, Runtime, open_audience, train_encoder
 from arauto.loop import audience as module
-from arauto.loop.decide import Groups, Ramp, make_policy
+from arauto.loop.policy import Groups, Ramp, make_policy
 from tests.loop.test_runtime import launch, leave_alone, until
 from tests.store.test_privacy import dump, names
 

@@ -11,12 +11,13 @@ from arauto.core.brief import Brief, Message
 from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant
 from arauto.core.clock import FakeClock
 from arauto.core.errors import AuthError, ForbiddenError, InputError, NotFoundError
-from arauto.core.events import SEGMENTS, DecideQuery
+from arauto.core.events import PARTS, SEGMENTS, DecideQuery
 from arauto.core.ids import uuid7_ms
 from arauto.core.receipts import ANONYMOUS, ReceiptBook
 from arauto.loop.answers import DecideAnswer
-from arauto.loop.decide import BLOCK, Decider, Ramp, make_policy, reward_counts
-from arauto.store import ArmTotals
+from arauto.loop.decide import BLOCK, Decider
+from arauto.loop.policy import Ramp, make_policy, reward_counts, wants_hours
+from arauto.store import ArmTotals, PartTotals
 
 BOOK = ReceiptBook(b"a secret of the test, 32 bytes or more")
 SITE = Site(id=3, name="shop", key="key-3", origins=("https://shop.example",))
@@ -286,3 +287,32 @@ def test_a_context_has_its_own_shares():
     before = [deck.block for deck in made._by_id[7][1].decks]
     made.put(SITE, of, VARIANTS[:2], make_policy(of, VARIANTS[:2], told, made.seed_of(of)))
     assert [deck.block for deck in made._by_id[7][1].decks] == before
+
+
+def test_the_hour_has_shares_too():
+    told = [
+        PartTotals(variant_id=arm, segment=segment, part=part, impressions=1000, clicks=clicks)
+        for segment in ("mobile", "desktop")
+        for arm, part, clicks in ((11, 0, 200), (12, 0, 50), (11, 4, 50), (12, 4, 200))
+    ]
+    of = campaign(allocation="contextual", features=("device", "hour"))
+    assert wants_hours(of.plan)
+    assert not wants_hours(campaign(allocation="contextual").plan)
+    assert wants_hours(campaign(features=("hour",)).plan, Ramp(stage=2, share=0.5, change={"allocation": "contextual"}))
+    clock = FakeClock(20_000 * 86_400_000 + 60_000)  # just after midnight, UTC
+    made = Decider(BOOK, clock)
+    made.know([SITE])
+    made.put(SITE, of, VARIANTS[:2], make_policy(of, VARIANTS[:2], told, 5))
+    assert len(made.policy(7).mixes) == len(SEGMENTS) * PARTS
+    for best in (11, 12):
+        for device in ("mobile", "desktop"):
+            seen, shares = drawn(made, 300, device=device)
+            assert seen[best, 0] > 240
+            assert len(shares[best]) == 1
+            assert min(shares[best]) > 0.85
+        clock.advance(12 * 3_600_000)
+    # By the hour alone, devices share what is known.
+    alone = campaign(allocation="contextual", features=("hour",))
+    policy = make_policy(alone, VARIANTS[:2], told[:4], 5)
+    assert policy.mixes[0] == policy.mixes[PARTS]
+    assert policy.mixes[0][0].chance > 0.8

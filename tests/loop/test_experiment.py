@@ -8,7 +8,7 @@ from arauto.core.brief import Message
 from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Variant
 from arauto.core.errors import NotFoundError
 from arauto.creative import read_brief
-from arauto.loop.experiment import make_experiment, read_experiment
+from arauto.loop.experiment import hourly_outcomes, make_experiment, read_experiment
 from arauto.store import ArmOutcomes
 from tests.store.builders import NOW, Decisions, new_campaign
 
@@ -152,3 +152,32 @@ async def test_it_reads_what_the_store_has(store):
     assert [arm.impressions for arm in found.arms] == [20, 20]
     assert found.arms[1].value == 0.5
     assert (await store.rollups.outcomes(made.id, "rating")) == []
+
+
+async def test_where_shares_stood_still_the_counters_are_enough(store):
+    made, variants = await new_campaign(store, arms=2, allocation="uniform", goal="rating")
+    await store.catalogue.set_campaign_state(made.id, "live", "test")
+    decisions = Decisions(made, variants)
+    told = []
+    for n in range(40):
+        one = decisions.new(at_ms=NOW + n * 600_000, variant=n % 2)
+        told += [one.row("impression", propensity=0.5), one.row("rating", propensity=0.5, score=1 + n % 5)]
+    await store.events.append(told)
+    assert await store.catalogue.untouched(made.id)
+    hours = await store.rollups.series(made.id, step="hour")
+    shares = {variant.id: 0.5 for variant in variants}
+    fast = hourly_outcomes("rating", shares, hours)
+    slow = await store.rollups.outcomes(made.id, "rating")
+    for name in ("n", "total", "squares", "weighted", "weighted_sq"):
+        for variant in variants:
+            one, other = (sum(getattr(r, name) for r in rows if r.variant_id == variant.id) for rows in (fast, slow))
+            assert one == other
+    assert {(row.least, row.most) for row in fast} == {(0.5, 0.5)}
+    quick = await read_experiment(store, made.id)
+    copy = Copy(title="new", description="d", image_suggestion="i")
+    await store.catalogue.add_kit(made.id, [(copy, Origin(engine="given"))], {}, "test")
+    assert not await store.catalogue.untouched(made.id)
+    thorough = await read_experiment(store, made.id)
+    assert quick.fixed_split
+    assert quick.arms == thorough.arms
+    assert hourly_outcomes("click", shares, []) == []

@@ -10,7 +10,7 @@ from arauto.core.clock import FakeClock
 from arauto.core.i18n import LANGUAGES
 from arauto.experiments import mean_sequence, rate_sequence
 from arauto.loop import report as report_module
-from arauto.loop.decide import make_policy
+from arauto.loop.policy import make_policy
 from arauto.loop.report import (
     Facts,
     Numbers,

@@ -1,7 +1,7 @@
 """The two hot routes, from the request's bytes to the database and back."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -282,3 +282,23 @@ async def test_a_campaign_launched_by_another_process_is_found(world):
     world.runtime.decider.drop(world.campaign_id)
     world.runtime._campaigns.clear()
     assert (await world.decide())["campaign"] == world.slug
+
+
+async def test_a_visitor_outside_of_a_layers_part_gets_409_and_others_keep_their_variant(world):
+    await world.launch(arms=3, assignment="visitor", allocation="uniform", layer="home", layer_part=[0.0, 0.5])
+    inside, outside = [], 0
+    for n in range(1, 81):
+        query = {"key": world.key, "campaign": world.slug, "visitor": str(UUID(int=n)), "consent": "granted"}
+        answer = await world("POST", "/v1/decide", query, HERE)
+        if answer.status == 200:
+            again = await world("POST", "/v1/decide", query, HERE)
+            inside.append(answer.json()["variant"])
+            assert again.json()["variant"] == inside[-1]
+        else:
+            assert (answer.status, answer.json()["field"]) == (409, "visitor")
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+            outside += 1
+    assert 16 < outside < 64
+    assert set(inside) == {"a", "b", "c"}
+    anonymous = await world("POST", "/v1/decide", {"key": world.key, "campaign": world.slug}, HERE)
+    assert anonymous.status == 409

@@ -69,7 +69,9 @@ class Told:
     at_ms: int
     stage: int = 0
 
-    def row(self, kind: str, *, event_id: UUID | None = None, after_ms: int = 1000, **rest: Any) -> EventRow:
+    def row(
+        self, kind: str, *, event_id: UUID | None = None, after_ms: int = 1000, propensity: float = 0.25, **rest: Any
+    ) -> EventRow:
         at = self.at_ms + after_ms
         return EventRow(
             event_id=event_id or uuid7(at),
@@ -80,7 +82,7 @@ class Told:
             decision_id=self.decision,
             campaign_id=self.campaign_id,
             variant_id=self.variant_id,
-            propensity=0.25,
+            propensity=propensity,
             policy_version=3,
             segment=self.segment,
             stage=self.stage,

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import io
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -26,7 +26,8 @@ from arauto.creative.engines.choose import choose_voice
 from arauto.creative.engines.music import Composer, MusicAsk, MusicEngine
 from arauto.creative.engines.voice import VoiceEngine
 from arauto.creative.models import ModelStore
-from arauto.creative.sound.ffmpeg import BIT_EXACT, raw, raw_input, run
+from arauto.creative.sound.ffmpeg import BIT_EXACT, decode, raw, raw_input, run
+from arauto.creative.sound.loudness import reach, true_peak
 from arauto.creative.sound.samples import RATE, Sound, seconds
 
 LENGTHS = (15.0, 30.0)
@@ -36,10 +37,15 @@ LEAD_IN, GAP, LEAD_OUT = 0.7, 0.32, 1.3
 FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "wav": ("audio/wav", ()),
     "mp3": ("audio/mpeg", ("-c:a", "libmp3lame", "-b:a", "192k", "-f", "mp3")),
-    "opus": ("audio/ogg", ("-c:a", "libopus", "-b:a", "192k", "-f", "ogg", "-serial_offset", "1")),
+    "opus": (
+        "audio/ogg",
+        ("-c:a", "libopus", "-b:a", "192k", "-vbr", "constrained", "-f", "ogg", "-serial_offset", "1"),
+    ),
 }
 _CODEC_HEADROOM = 0.8
 """Lossy codecs overshoot: the ceiling is held this much lower, in dB."""
+_LOWER = (0.0, 0.8, 1.8, 3.0)
+"""And this much more, one after the other, where a file that was made is found too high."""
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -89,8 +95,7 @@ async def render_audio(
     for place, kind in enumerate(FORMATS):
         progress(f"spot.{kind}", 0.8 + 0.2 * place / len(FORMATS))
         path = folder / f"spot.{kind}"
-        data = await asyncio.to_thread(encode, sound, kind)
-        path.write_bytes(data)
+        data = await asyncio.to_thread(_written, sound, kind, path, target)
         detail = detail_of(spoken, voice, player, target) | {"captions": "audio/spot.vtt"}
         assets.append(_asset(work, kind, data, length, spoken, detail, voice))
     progress("spot", 1.0)
@@ -180,6 +185,30 @@ def mixed(spoken: Sequence[Spoken], bed: Sound, target: Profile, seed: int) -> S
     return mix(bed, voices, target.lufs, target.peak - _CODEC_HEADROOM, seed)
 
 
+def within_peak(sound: Sound, target: Profile, write: Callable[[Sound], Sound]) -> None:
+    """``write`` a sound so that its true peak keeps the profile as a player hears it.
+
+    ``write`` encodes what it is given and gives back what is heard of it; it is called anew, with a lower ceiling,
+    until the codec no longer overshoots.
+    """
+    for lower in _LOWER:
+        held = reach(sound, target.lufs, target.peak - _CODEC_HEADROOM - lower) if lower else sound
+        if true_peak(write(held)) <= target.peak:
+            return
+
+
+def _written(sound: Sound, kind: str, path: Path, target: Profile) -> bytes:
+    def write(held: Sound) -> Sound:
+        path.write_bytes(encode(held, kind))
+        return decode(path)
+
+    if FORMATS[kind][1]:
+        within_peak(sound, target, write)
+    else:  # no codec, no overshoot
+        path.write_bytes(encode(sound, kind))
+    return path.read_bytes()
+
+
 def encode(sound: Sound, kind: str) -> bytes:
     """``sound`` as the bytes of a file."""
     if kind == "wav":
@@ -227,7 +256,12 @@ def detail_of(
 
 
 def made_by(work: KitWork, voice: VoiceEngine | None, spoken: Sequence[Spoken], *, film: bool = False) -> Provenance:
-    """How it was made. Only a neural voice is trained media: music and formant voice are rules."""
+    """How it was made. Only a neural voice is trained media: music and formant voice are rules.
+
+    Of a film whose pictures a model drew, that model is named; the voice stands in its detail.
+    """
+    if film and work.drawn_by:
+        return work.drawn_by
     trained = voice is not None and voice.name not in ("espeak-ng", "scripted")
     text = "\n".join(item.line.text for item in spoken)
     return Provenance(

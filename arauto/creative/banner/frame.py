@@ -24,7 +24,7 @@ _BEFORE = {
     "headline": 0.46, "sub": 1.25, "price": 0.42, "was": 1.5, "action": 1.55, "fine": 1.7, "rule": 0.7, "brand": 1.2
 }  # fmt: skip
 # What goes first when the least sizes do not fit: the highest number.
-_DROP = {"fine": 9, "sub": 8, "brand": 5, "was": 4}
+_DROP = {"sub": 9, "fine": 8, "brand": 5, "was": 4}
 
 
 class Content(NamedTuple):
@@ -43,10 +43,12 @@ class Content(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What is shown: a drawing of ours by name, or the marketer's own file (already a safe copy for the renderer)."""
+    """What is shown: a drawing of ours by name, or a picture file (already a safe copy for the renderer), and what must
+    be said of it in the small print."""
 
     subject: str
     file: str = ""
+    note: str = ""
 
 
 class Box(NamedTuple):
@@ -119,6 +121,11 @@ class Frame:
     def strip(self) -> bool:
         """Whether it is so wide that everything stands in one row."""
         return self.ratio >= 3
+
+    @property
+    def square(self) -> bool:
+        """Whether it is about as high as it is wide, and large."""
+        return 0.7 < self.ratio <= 1.05 and self.width >= 600
 
     @property
     def story(self) -> bool:
@@ -228,19 +235,12 @@ class Frame:
         elif role == "brand" and content.brand:
             made = self._text("brand", content.brand, unit * 0.36, 10.5, ink.mark, weight=700, leading=1.1)
         elif role == "headline":
-            made = self._text(
-                "headline",
-                content.headline,
-                unit,
-                17.5 if not self.strip else 11.5,
-                ink.main,
-                display=True,
-                leading=1.06,
-            )
+            made = self._headline(ink, unit)
         elif role == "sub" and content.sub:
             made = self._text("sub", content.sub, unit * 0.37, 11, ink.quiet, weight=500, leading=1.3)
-        elif role == "offer":
-            return [item for item in (self._was(ink, unit), self._price(ink, unit)) if item is not None]
+        elif role in ("offer", "price"):
+            earlier = self._was(ink, unit) if role == "offer" else None
+            return [item for item in (earlier, self._price(ink, unit)) if item is not None]
         elif role == "action":
             made = self._button(ink, unit)
         elif role == "fine" and content.fine:
@@ -253,6 +253,13 @@ class Frame:
                 "rule", unit * 0.5, 12, {"kind": "rule", "text": "", "fill": ink.mark, "width": 1.6, "height": 0.12}
             )
         return [made] if made else []
+
+    def _headline(self, ink: Ink, unit: float) -> Op:
+        least = 11.5 if self.strip else 17.5
+        made = self._text("headline", self.content.headline, unit, least, ink.main, display=True, leading=1.06)
+        if self.strip:
+            made["ideal"] = 2 if self.height < 200 else 3
+        return made
 
     def _text(
         self, role: str, text: str, size: float, least: float, fill: str, *,

@@ -20,7 +20,7 @@ def split(frame: Frame) -> None:
         return
     words, panel = _halves(frame, 0.47)
     frame.show(panel, palette.brand)
-    frame.stack(words, palette.paper, ALL)
+    _words(frame, words, palette.paper)
 
 
 def poster(frame: Frame) -> None:
@@ -44,7 +44,7 @@ def poster(frame: Frame) -> None:
     half = radius * 0.78
     centre = y if frame.ratio > 1.05 else y + radius * 0.08 if not frame.story else y - radius * 0.1
     frame.figure(Box(x - half, centre - half, 2 * half, 2 * half), palette.brand)
-    frame.stack(words, palette.deep, ALL)
+    _words(frame, words, palette.deep)
 
 
 def spotlight(frame: Frame) -> None:
@@ -92,15 +92,11 @@ def editorial(frame: Frame) -> None:
         frame.show(Box(0, low, frame.width, frame.height - low), palette.tint, stage="arch")
         frame.stack(area, palette.paper, "brand rule headline sub offer action fine")
         return
-    top, middle, bottom = 0.34, 0.31, 0.3
+    top, middle, bottom = (0.36, 0.32, 0.27) if frame.square else (0.34, 0.31, 0.3)
     frame.stack(Box(area.x, area.y, area.w, area.h * (top - 0.035)), palette.paper, "brand rule headline", valign="top")
     frame.show(Box(area.x, area.y + area.h * (top + 0.02), area.w, area.h * middle), palette.tint, stage="arch")
-    frame.stack(
-        Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom),
-        palette.paper,
-        "sub offer action fine",
-        valign="bottom",
-    )
+    rest = Box(area.x, area.y + area.h * (1 - bottom), area.w, area.h * bottom)
+    _words(frame, rest, palette.paper, "sub", 0.46)
 
 
 def tag(frame: Frame) -> None:
@@ -115,11 +111,17 @@ def tag(frame: Frame) -> None:
     if frame.ratio > 1.05:
         cut = 0.6 * frame.width
         frame.rect(Box(cut, 0, frame.width - cut, frame.height), block)
-        side = frame.height * 0.56
+        side = frame.height * (0.56 if frame.ratio >= 1.4 else 0.46)
         frame.circle(cut, frame.height * 0.3, side * 0.5, palette.paper)
         frame.figure(Box(cut - side * 0.37, frame.height * 0.3 - side * 0.37, side * 0.74, side * 0.74), palette.paper)
         left = Box(frame.pad, frame.pad, cut - 2 * frame.pad - side * 0.42, frame.height - 2 * frame.pad)
-        frame.stack(left, palette.tint, "brand headline sub fine")
+        if frame.ratio < 1.4:  # beside the disc there is no room for a headline
+            frame.stack(Box(left.x, left.y, left.w, side * 0.3), palette.tint, "brand", valign="top", grow=2.0)
+            low = frame.height * 0.3 + side * 0.5 + frame.pad * 0.4
+            lower = Box(left.x, low, cut - 1.8 * frame.pad, frame.height - low - frame.pad * 0.8)
+            frame.stack(lower, palette.tint, "headline sub fine", valign="bottom", grow=1.3)
+        else:
+            frame.stack(left, palette.tint, "brand headline sub fine")
         right = Box(
             cut + frame.pad * 0.8,
             frame.height * 0.6,
@@ -200,7 +202,7 @@ def diagonal(frame: Frame) -> None:
         )
         frame.figure(Box(0, 0, width, y - lean * 0.4).inset(frame.pad, frame.pad * 0.8), slice_)
         words = Box(words.x, words.y + lean * 0.3, words.w, words.h - lean * 0.3)
-    frame.stack(words, ground, ALL)
+    _words(frame, words, ground)
 
 
 def card(frame: Frame) -> None:
@@ -272,6 +274,25 @@ def type_only(frame: Frame) -> None:
     )
 
 
+def _words(frame: Frame, box: Box, ground: str, head: str = "brand headline sub", share: float = 0.25) -> None:
+    """Everything below each other; on a square page price and button share a row, of that ``share`` of the height, and
+    the headline has their room."""
+    if not (frame.square and frame.content.price):
+        frame.stack(box, ground, f"{head} offer action fine", valign="center" if head.startswith("brand") else "bottom")
+        return
+    fine = 0.055 * frame.height if frame.content.fine else 0.0
+    row = share * box.h
+    top = box.h - fine - row - 0.075 * box.h
+    frame.stack(Box(box.x, box.y, box.w, top), ground, head, grow=1.15, sub=1.0 if head.startswith("brand") else 3.0)
+    low = box.y + top + 0.065 * box.h
+    frame.stack(Box(box.x, low, box.w * 0.52, row), ground, "offer", valign="bottom", grow=2.0)
+    frame.stack(
+        Box(box.x + box.w * 0.54, low, box.w * 0.46, row), ground, "action", align="right", valign="bottom", grow=2.2
+    )
+    if fine:
+        frame.stack(Box(box.x, box.y + box.h - fine * 0.8, box.w, fine * 0.8), ground, "fine", valign="bottom", grow=4)
+
+
 def _halves(frame: Frame, share: float) -> tuple[Box, Box]:
     """Where the words and the picture go: beside each other on a wide page, the picture above on another."""
     page, pad = frame.page, frame.pad
@@ -285,7 +306,7 @@ def _halves(frame: Frame, share: float) -> tuple[Box, Box]:
     if frame.ratio < 0.4:
         share = 0.36
     elif frame.ratio > 0.7:
-        share *= 0.92
+        share *= 0.84
     cut = page.h * share
     return Box(pad, cut + pad * 0.8, page.w - 2 * pad, page.h - cut - 1.7 * pad), Box(0, 0, page.w, cut)
 
@@ -304,6 +325,9 @@ def _strip(
     """One row: the picture, the words, the price, the button. What stands behind each is what the layouts change."""
     width, height, pad = frame.width, frame.height, frame.pad
     frame.fill = ground
+    if width < 400 and height >= 90:
+        _ticket(frame, ground, offer=offer, sheet=sheet)
+        return
     content, small = frame.content, frame.height <= 60
     gap = pad * (0.8 if small else 1.3)
     inner = height - 2 * pad * (0.5 if small else 1.0)
@@ -349,6 +373,27 @@ def _strip(
     end = right - needs - gap * 0.6 if offer and board else right - needs + gap * (0.3 if offer else 1.0)
     roles = "headline" if small else "brand headline fine" if width < 400 else "brand headline sub fine"
     frame.stack(Box(left, top, end - left, inner), ground, roles, grow=1.15)
+
+
+def _ticket(frame: Frame, ground: str, *, offer: str, sheet: str) -> None:
+    """A strip that is too narrow for one row: the headline, and below it the price and the button."""
+    width, height, pad = frame.width, frame.height, frame.pad
+    low = height * 0.56
+    back = sheet or offer or ground
+    if sheet:
+        frame.rect(Box(pad * 0.5, pad * 0.5, width - pad, height - pad), sheet, radius=pad * 0.7)
+    elif offer:
+        frame.rect(Box(0, low, width, height - low), offer)
+    head = Box(pad * 1.6, pad, width - 3.2 * pad, low - 1.3 * pad)
+    frame.stack(head, sheet or ground, "brand headline", grow=1.5)
+    row = Box(pad * 1.6, low + pad * 0.5, width - 3.2 * pad, height - low - 1.4 * pad)
+    split = 0.5 if frame.content.price else 0.0
+    if split:
+        frame.stack(Box(row.x, row.y, row.w * split, row.h), back, "price", grow=1.6)
+    frame.stack(
+        Box(row.x + row.w * split, row.y, row.w * (1 - split), row.h), back, "action",
+        align="right" if split else "left", grow=1.2,
+    )  # fmt: skip
 
 
 def _strip_picture(

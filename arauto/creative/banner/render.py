@@ -28,6 +28,7 @@ from arauto.creative.banner.frame import Content, Frame, Op, Picture
 from arauto.creative.banner.layouts import LAYOUTS
 from arauto.creative.banner.pictures import safe_copy
 from arauto.creative.placements import BannerPlace, banner_places
+from arauto.creative.words import FUNCTION_WORDS, fold
 
 if TYPE_CHECKING:
     import typst
@@ -36,7 +37,8 @@ VARIANTS = ("a", "b")
 _ROOMY = ("split", "editorial", "type", "card")
 """The layouts with the most room for words, tried when those of a variant do not fit."""
 _SHORT_HEADLINE = 34  # letters that a strip shows well
-_CROWDED = 0.1
+_CROWDED = 0.2
+_SUB_LETTERS = 80
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
 
     place: BannerPlace
     layout: str
+    picture: Picture
     content: Content
     fill: str
     ops: list[Op]
@@ -130,11 +133,17 @@ def design_of(
 ) -> Design:
     """What the banner of that place and variant says, and how the ``layout`` sets it."""
     turn = VARIANTS.index(variant)
-    content = content_of(work, turn, small=place.size[0] * place.size[1] < 70_000)
+    content = content_of(work, turn, small=place.size[0] * place.size[1] < 70_000, note=picture.note)
     frame = Frame(place.size, content, work.palette, work.fonts, picture, work.seed + turn, logo)
     LAYOUTS[layout](frame)
     return Design(
-        place=place, layout=layout, content=content, fill=frame.fill, ops=frame.ops, language=work.brief.language
+        place=place,
+        layout=layout,
+        picture=picture,
+        content=content,
+        fill=frame.fill,
+        ops=frame.ops,
+        language=work.brief.language,
     )
 
 
@@ -143,8 +152,9 @@ def layouts_of(seed: int) -> list[str]:
     return random.Random(f"layout {seed}").sample(sorted(LAYOUTS), len(VARIANTS))  # noqa: S311  (repeatable)
 
 
-def content_of(work: KitWork, turn: int, *, small: bool) -> Content:
-    """The words of a banner of the ``turn``-th variant; a ``small`` one takes a short headline."""
+def content_of(work: KitWork, turn: int, *, small: bool, note: str = "") -> Content:
+    """The words of a banner of the ``turn``-th variant; a ``small`` one takes a short headline. ``note`` is what must
+    be said of its picture."""
     message, brief = work.message, work.brief
     # The price has a place of its own: a headline that says it would say it twice.
     copies = [one for one in work.copies if not message.price or message.price not in one.title] or work.copies
@@ -160,8 +170,8 @@ def content_of(work: KitWork, turn: int, *, small: bool) -> Content:
         price=message.price,
         discount=f"-{message.discount}" if message.discount else "",
         action=message.call_to_action,
-        fine=" ".join(fine_print(message)),
-        disclaimer=bool(message.disclaimers),
+        fine=" ".join([*fine_print(message), *([note] if note else [])]),
+        disclaimer=bool(message.disclaimers or note),
     )
 
 
@@ -184,12 +194,35 @@ def fine_print(message: Message) -> list[str]:
 
 
 def _sub_of(brief: Brief, copy: Copy, headline: str) -> str:
-    """The line below the headline: the copy's first sentence, or a benefit; the first short one that says more."""
+    """The line below the headline: the copy's first sentence, or a benefit; the first short one of those that say most
+    that is new. A headline that does not name the product leaves that to it.
+    """
     first = re.split(r"(?<=[.!?])\s", copy.description, maxsplit=1)[0]
     wishes = [first, *(_sentence(benefit) for benefit in brief.benefits)]
-    said = headline.casefold().rstrip(".!?")
-    fresh = [text for text in wishes if said not in text.casefold() and text.casefold().rstrip(".!?") not in said]
-    return next((text for text in fresh if len(text) <= 80), min(fresh, key=len, default=""))
+    product = f"{brief.product[:1].upper()}{brief.product[1:]}"
+    if not _stems(brief.product) <= _stems(headline):
+        wishes += [
+            f"{product}: {benefit[:1].lower()}{benefit[1:].rstrip('.')}."
+            for benefit in brief.benefits
+            if not _stems(benefit) & _stems(brief.product)
+        ]
+    said, known = _stems(headline), _stems(brief.product)
+
+    def news(text: str) -> tuple[bool, bool, bool]:
+        words = _stems(text) - known
+        return (
+            len(words - said) >= 0.6 * max(1, len(words)) and bool(words),
+            len(text) <= _SUB_LETTERS,
+            known <= said | _stems(text),
+        )
+
+    best = max(wishes, key=news, default="")
+    return best if _stems(best) - known - said else ""
+
+
+def _stems(text: str) -> set[str]:
+    """The beginnings of the words that say something."""
+    return {word[:5] for word in re.findall(r"[^\W_]+", fold(text)) if word not in FUNCTION_WORDS and len(word) > 1}
 
 
 def _sentence(text: str) -> str:
@@ -219,10 +252,23 @@ def _make(renderer: Renderer, place: BannerPlace, variant: str, out: Path) -> li
 
 
 def _fitting(renderer: Renderer, place: BannerPlace, variant: str) -> tuple[Design, bytes, list[Drawn]]:
-    """The variant's layout, or the first other one in which every word fits."""
+    """The variant's layout, or the first other one in which every word fits.
+
+    Where there is no room to say that a model drew the picture, our own drawing stands in its place.
+    """
     work, own = renderer.work, renderer.pictures
-    turn = VARIANTS.index(variant)
-    picture = Picture(subject_of(work.brief), own[turn % len(own)] if own else "")
+    turn, subject = VARIANTS.index(variant), subject_of(renderer.work.brief)
+    note = i18n.say("kit.made_with_ai", work.brief.language) if work.drawn_by else ""
+    made = _first_fitting(renderer, place, turn, Picture(subject, own[turn % len(own)] if own else "", note))
+    if note and "fine" not in {text.role for text in made[2]}:
+        made = _first_fitting(renderer, place, turn, Picture(subject))
+    return made
+
+
+def _first_fitting(
+    renderer: Renderer, place: BannerPlace, turn: int, picture: Picture
+) -> tuple[Design, bytes, list[Drawn]]:
+    work, variant = renderer.work, VARIANTS[turn]
     wanted = layouts_of(work.seed)[turn]
     tried: list[tuple[Design, bytes, list[Drawn]]] = []
     for layout in (wanted, *(name for name in _ROOMY if name != wanted)):
@@ -237,8 +283,8 @@ def _fitting(renderer: Renderer, place: BannerPlace, variant: str) -> tuple[Desi
 def _asset(
     work: KitWork, design: Design, variant: str, drawn: list[Drawn], path: str, media_type: str, body: bytes
 ) -> Asset:
-    own = bool(work.pictures)
-    place, content = design.place, design.content
+    place, content, picture = design.place, design.content, design.picture
+    shown = picture.subject if not picture.file else "engine" if picture.note else "own"
     return Asset(
         id=f"banner-{place.id}-{variant}",
         medium="banner",
@@ -252,7 +298,7 @@ def _asset(
         height=place.size[1],
         words="\n".join(words_of(content, drawn)),
         facts=facts_of(work.message, content, drawn),
-        made=_made(design, work.seed, "composite" if own else "algorithmicMedia"),
+        made=_made(design, work),
         alt=i18n.say("kit.alt", work.brief.language, product=work.message.product, headline=content.headline),
         detail={
             "layout": design.layout,
@@ -260,7 +306,7 @@ def _asset(
             "channel": place.channel,
             "display": work.fonts.display,
             "text": work.fonts.text,
-            "picture": "own" if own else subject_of(work.brief),
+            "picture": shown,
             "logo": "own" if work.logo else "",
             "drawn": msgspec.json.encode(drawn).decode(),
         },
@@ -319,10 +365,14 @@ def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _made(design: Design, seed: int, source: SourceType) -> Provenance:
+def _made(design: Design, work: KitWork) -> Provenance:
+    """By typst; where a model drew the picture, by that model, which says more."""
+    if work.drawn_by and design.picture.note:
+        return work.drawn_by
     asked = hashlib.sha256(json.dumps(design.ops, sort_keys=True).encode()).hexdigest()
+    source: SourceType = "composite" if design.picture.file else "algorithmicMedia"
     return Provenance(
-        engine="typst", model=design.layout, version=_version(), prompt_sha256=asked, seed=seed, source_type=source
+        engine="typst", model=design.layout, version=_version(), prompt_sha256=asked, seed=work.seed, source_type=source
     )
 
 

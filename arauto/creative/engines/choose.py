@@ -10,7 +10,8 @@ from arauto.core.settings import Settings
 from arauto.creative.engines.budget import Budget, Prices
 from arauto.creative.engines.cache import Cache
 from arauto.creative.engines.endpoint import Endpoint
-from arauto.creative.engines.image import ImageEngine
+from arauto.creative.engines.hf import TransformersEngine
+from arauto.creative.engines.image import DiffusersImage, ImageEngine
 from arauto.creative.engines.local import LocalEngine
 from arauto.creative.engines.openai import OpenAIEngine
 from arauto.creative.engines.openai_media import OpenAIImage, OpenAIVoice
@@ -19,7 +20,7 @@ from arauto.creative.models import ModelStore
 from arauto.creative.slots import SlotEngine
 from arauto.creative.types import TextEngine
 
-ENGINES = ("auto", "slot", "local", "openai")
+ENGINES = ("auto", "slot", "local", "openai", "hf")
 VOICES = ("auto", "local", "openai", "none")
 
 
@@ -42,6 +43,10 @@ def choose_engine(settings: Settings, models: ModelStore) -> TextEngine:
         return OpenAIEngine("", settings.openai_key, settings.openai_model, endpoint=endpoint_of(settings))
     if wanted == "slot":
         return SlotEngine()
+    if wanted == "hf":
+        if not settings.hf_model:
+            raise SettingError("is empty", field="hf_model", mend="set ARAUTO_HF_MODEL to a model's name or folder")
+        return TransformersEngine(settings.hf_model, threads=settings.model_threads)
     path = models.path(settings.local_model)
     runtime = importlib.util.find_spec("xllamacpp") is not None
     if wanted == "auto" and not (runtime and path.exists()):
@@ -82,10 +87,15 @@ def choose_voice(settings: Settings, models: ModelStore) -> VoiceEngine | None:
 
 
 def choose_image(settings: Settings) -> ImageEngine | None:
-    """The picture engine: the endpoint's when its URL and ``openai_image_model`` are set, else None."""
+    """The picture engine: the endpoint's when its URL and ``openai_image_model`` are set, else the one of
+    ``local_image_model``, else None.
+
+    Raises:
+        EngineError: a local model is named and the library is not installed.
+    """
     if settings.openai_url and settings.openai_image_model:
         return OpenAIImage(endpoint_of(settings), settings.openai_image_model)
-    return None
+    return DiffusersImage(settings.local_image_model) if settings.local_image_model else None
 
 
 @lru_cache(maxsize=4)

@@ -18,7 +18,8 @@ from arauto.core.errors import BriefError, EngineError, SettingError
 from arauto.core.settings import Secret
 from arauto.creative.engines.budget import Budget, Cost
 from arauto.creative.engines.cache import Cache
-from arauto.creative.engines.wire import AiohttpWire, Answer, HttpxWire, Wire, WireFault
+from arauto.creative.engines.pool import PooledWire
+from arauto.creative.engines.wire import Answer, HttpxWire, Wire, WireFault
 
 ATTEMPTS = 5
 ANSWER_SECONDS = 90.0
@@ -71,10 +72,12 @@ class Endpoint:
             check_link(url, "openai_url")
         except BriefError as failure:
             raise SettingError(failure.problem, field="openai_url", mend=failure.mend) from None
+        if not all("!" <= sign <= "~" for sign in key.reveal()):
+            raise SettingError("holds signs that no key has", field="openai_key", mend="set it again, without blanks")
         self.url = url.rstrip("/")
         self.budget = budget or Budget()
         self._key, self._cache, self._seconds, self._sleep = key, cache, answer_seconds, sleep
-        self._wire = wire or (HttpxWire(transport) if transport else AiohttpWire(in_flight))
+        self._wire = wire or (HttpxWire(transport) if transport else PooledWire(in_flight))
         self._places = asyncio.Semaphore(in_flight)
 
     def __repr__(self) -> str:
@@ -91,7 +94,7 @@ class Endpoint:
             Refused: it answered 400 or 422.
         """
         content = msgspec.json.encode(body)
-        key = Cache.key(self.url.encode(), path.encode(), content)
+        key = Cache.key(self.url.encode(), path.encode(), content) if self._cache else ""
         if self._cache is not None and (kept := self._cache.get(key)) is not None:
             try:
                 return read(kept)[0]

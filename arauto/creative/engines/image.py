@@ -1,7 +1,7 @@
 """Pictures: what draws one from words. Each engine sits behind :class:`ImageEngine`.
 
-No weights of a picture model can be had offline, so that the default is no engine at all: the kit then uses the
-marketer's pictures or our own drawings (:mod:`arauto.creative.banner.art`).
+No weights of a picture model can be had offline, so that the default is no engine at all: the kit
+(:mod:`arauto.creative.kit.pictures`) then uses the marketer's pictures or our own drawings.
 """
 
 from __future__ import annotations

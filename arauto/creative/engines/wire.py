@@ -1,18 +1,15 @@
 """The seam to HTTP: one POST, its whole answer. What is above it knows no library.
 
-aiohttp is the occupant: engines with hundreds of requests in flight spend their time here, and httpx took 3.2 ms of CPU
-a request as the load client of replay (docs/lab-log.md, 2026-11-22). The two were not timed over this seam.
+The usual occupant is :class:`~arauto.creative.engines.pool.PooledWire`; a program that brings a transport of httpx (a
+mock, a proxy) has :class:`HttpxWire`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-import aiohttp
 import httpx
-from yarl import URL
 
 
 class Answer(NamedTuple):
@@ -39,63 +36,6 @@ class Wire(Protocol):
 
     async def post(self, url: str, headers: dict[str, str], content: bytes, *, seconds: float, most: int) -> Answer: ...
     async def close(self) -> None: ...
-
-
-class AiohttpWire:
-    """One pool of connections, made at the first request. At most ``connections`` requests are in flight."""
-
-    def __init__(self, connections: int) -> None:
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
-
-    async def post(self, url: str, headers: dict[str, str], content: bytes, *, seconds: float, most: int) -> Answer:
-        session = self._session or self._open()
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                session.post(_parsed(url), data=content, headers=headers, allow_redirects=False) as answer,
-            ):
-                # An answer that is too large is given up before it fills the memory.
-                length = answer.content_length
-                body = await answer.read() if length is not None and length <= most else await _gather(answer, most)
-                return Answer(answer.status, body, read_pause(answer.headers.get("Retry-After", "")))
-        except TimeoutError:
-            raise WireFault(f"the endpoint did not answer within {seconds:g} s", sent=True) from None
-        except aiohttp.ClientConnectorError as failure:
-            raise WireFault(f"the endpoint cannot be reached ({type(failure).__name__})", sent=False) from None
-        except aiohttp.ClientError as failure:
-            # The class alone: an error's text may quote the request.
-            raise WireFault(f"the endpoint cannot be reached ({type(failure).__name__})", sent=True) from None
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=300)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-        )
-        return self._session
-
-
-@lru_cache(maxsize=64)
-def _parsed(url: str) -> URL:
-    """Read once: an engine posts to one address."""
-    return URL(url, encoded=True)
-
-
-async def _gather(answer: aiohttp.ClientResponse, most: int) -> bytes:
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            raise WireFault("the endpoint's answer is too large", sent=True)
-    return bytes(body)
 
 
 class HttpxWire:

@@ -67,7 +67,7 @@ def _made(asset: Asset) -> Iterable[Finding]:
         yield rule.finding("made.engine", place=asset.id, found="no engine")
     elif made.engine in _BY_RULE and made.source_type in _MODELS:
         yield rule.finding("made.source_type", place=asset.id, found="a model made what rules made")
-    elif made.engine in ("openai", "local", "hf") and made.source_type not in _MODELS:
+    elif made.engine in ("openai", "local", "hf", "diffusers") and made.source_type not in _MODELS:
         yield rule.finding("made.source_type", place=asset.id, found="no model made what a model made")
 
 

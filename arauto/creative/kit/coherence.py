@@ -79,7 +79,7 @@ def _claims(asset: Asset, kit: Kit) -> Iterable[Finding]:
 def _subject(asset: Asset, kit: Kit) -> Iterable[Finding]:
     shown = asset.detail.get("picture", "own")
     wanted = subject_of(kit.brief)
-    if shown not in ("own", ABSTRACT, wanted):
+    if shown not in ("own", "engine", ABSTRACT, wanted):
         yield kit_rules()["COH-PICTURE"].finding("picture", place=asset.id, found=shown, wanted=wanted)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,11 @@ from arauto.core.campaign import Copy
 from arauto.core.door import from_json
 from arauto.core.errors import BriefError, EngineError, InputError, NotFoundError
 from arauto.core.kit import Asset, Finding, Kit, KitWork, Medium, Render
-from arauto.creative.banner import choose_fonts, find_file, palette_of
+from arauto.creative.banner import choose_fonts, find_file, palette_of, safe_copy
 from arauto.creative.copy import Pool, Reward, render_texts
+from arauto.creative.engines import ImageEngine
 from arauto.creative.kit.check import check_kit
+from arauto.creative.kit.pictures import draw_pictures
 from arauto.creative.kit.rules import kit_rules
 from arauto.creative.message import compose_message
 from arauto.creative.slots import SlotEngine, write_slots
@@ -49,41 +52,52 @@ async def make_kit(
     seed: int = 0,
     only: Sequence[Medium] = (),
     engine: TextEngine | None = None,
+    image: ImageEngine | None = None,
     reward: Reward | None = None,
+    film_seconds: Sequence[float] = (15.0,),
     progress: Told | None = None,
 ) -> Kit:
     """Make the kit of ``brief`` in the folder ``out``, check it, and write ``kit.json`` beside its assets.
 
     ``folder`` is where the brief's own files lie. ``only`` names the media to make (all when left out; one that cannot
-    be made here then becomes a warning). ``engine`` writes the copies (the slot writer when left out) and is not
-    closed. The same brief, seed and engines give the same bytes.
+    be made here then becomes a warning). ``engine`` writes the copies (the slot writer when left out), ``image`` draws
+    the pictures of a brief that brings none (our own drawings when left out, or when it fails); neither is closed.
+    ``film_seconds`` are the lengths of the films: 6, 15 or 30. The same brief, seed and engines give the same bytes.
 
     Raises:
         BriefError: the brief cannot be used, or one of its files.
         EngineError: nothing could be written or drawn.
     """
     work = await work_of(brief, folder or Path.cwd(), seed=seed, engine=engine)
+    await asyncio.to_thread(_check_files, work)
     await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
-    assets: list[Asset] = []
     missing: list[Finding] = []
     tell = progress or (lambda *_: None)
-    for medium in MEDIA:
-        if only and medium not in only:
-            continue
+    if image is not None and (not only or {"banner", "video"} & set(only)):
         try:
-            render = renderer_of(medium, engine.name if engine else "slot", reward)
-            assets += await render(work, out, partial(tell, medium))
+            work = await draw_pictures(work, image, out)
         except EngineError as failure:
-            if only:
-                raise
-            missing.append(
-                kit_rules()["KIT-MEDIUM"].finding("kit", medium=medium, why=failure.problem, found=failure.mend)
-            )
+            missing.append(kit_rules()["KIT-PICTURE"].finding("kit", why=failure.problem, found=failure.mend))
+
+    async def made(medium: Medium) -> list[Asset]:
+        render = renderer_of(medium, engine.name if engine else "slot", reward)
+        told = partial(tell, medium)
+        # Only films have lengths to choose from: mypy knows no renderer but the common one.
+        return await (partial(render, lengths=tuple(film_seconds)) if medium == "video" else render)(work, out, told)  # type: ignore[call-arg]
+
+    wanted = [medium for medium in MEDIA if not only or medium in only]
+    # Side by side: while one medium encodes in a process of its own, another is drawn.
+    ends = await asyncio.gather(*(made(medium) for medium in wanted), return_exceptions=True)
+    for medium, end in zip(wanted, ends, strict=True):
+        if isinstance(end, EngineError) and not only:
+            missing.append(kit_rules()["KIT-MEDIUM"].finding("kit", medium=medium, why=end.problem, found=end.mend))
+        elif isinstance(end, BaseException):
+            raise end
     kit = Kit(
         brief=brief,
         message=work.message,
         seed=seed,
-        assets=tuple(assets),
+        assets=tuple(asset for end in ends if not isinstance(end, BaseException) for asset in end),
         findings=tuple(missing),
         language=brief.language,
     )
@@ -108,6 +122,15 @@ async def work_of(brief: Brief, folder: Path, *, seed: int = 0, engine: TextEngi
         footage=tuple(find_file(name, folder, f"footage[{place}]") for place, name in enumerate(brief.footage)),
         logo=find_file(brand.logo, folder, "brand.logo") if brand and brand.logo else None,
     )
+
+
+def _check_files(work: KitWork) -> None:
+    """Decode the marketer's own pictures once: one that cannot be read is told before anything is drawn."""
+    with tempfile.TemporaryDirectory(prefix="arauto-kit-") as scratch:
+        for place, path in enumerate(work.pictures):
+            safe_copy(path, Path(scratch), f"pictures[{place}]")
+        if work.logo:
+            safe_copy(work.logo, Path(scratch), "brand.logo", alpha=True)
 
 
 def renderer_of(medium: Medium, engine: str = "slot", reward: Reward | None = None) -> Render:

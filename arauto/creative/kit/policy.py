@@ -25,9 +25,13 @@ def check_policy(kit: Kit) -> Iterable[Finding]:
         for asset in kit.assets:
             yield from _said(rule, asset, evidence)
     for asset in kit.assets:
-        made = asset.made.source_type
-        seen = asset.medium in ("banner", "video") and "rainedAlgorithmic" in made
-        if seen and not expression(_SAYS_AI).search(fold(asset.words)):
+        # A film whose voice alone is a model's shows nothing that a model drew.
+        drawn = asset.medium == "banner" or asset.detail.get("picture") == "engine"
+        if (
+            drawn
+            and "rainedAlgorithmic" in asset.made.source_type
+            and not expression(_SAYS_AI).search(fold(asset.words))
+        ):
             yield kit_rules()["BR-13"].finding("words", place=asset.id)
 
 

@@ -114,13 +114,14 @@ def decode(path: Path) -> Sound:
     return np.frombuffer(bytes_, "<f4").reshape(-1, 2)
 
 
-def probe(path: Path) -> Probe:
-    """Read the headers of ``path``.
+def probe(path: Path, *, containers: str = "") -> Probe:
+    """Read the headers of ``path``; with ``containers`` (names of ffmpeg's demuxers), only when it is one of these.
 
     Raises:
         EngineError: when it is no sound or film.
     """
-    command = [program(), "-hide_banner", "-nostdin", "-i", str(path)]
+    only = ["-protocol_whitelist", "file", "-format_whitelist", containers] if containers else []
+    command = [program(), "-hide_banner", "-nostdin", *only, "-i", str(path)]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)  # noqa: S603
     text = done.stderr.decode("utf-8", "replace")
     length = re.search(r"Duration: (\d+):(\d+):(\d+\.\d+)", text)

@@ -6,6 +6,7 @@ import math
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,10 +16,12 @@ import skia
 from arauto.core.kit import Fonts, Palette
 from arauto.creative.banner.art import STAGES, figure, svg
 from arauto.creative.banner.colour import contrast, mix
+from arauto.creative.sound.ffmpeg import probe
+from arauto.creative.video.footage import Clip
 from arauto.creative.video.frame import Shape
 from arauto.creative.video.lettering import Letterer, paint_colour
 from arauto.creative.video.motion import ease_in_out, ease_out, part, spring, sway
-from arauto.creative.video.parts import Card, Inks, Placed, caption_pill, lay_out, name_tag
+from arauto.creative.video.parts import Card, Inks, Placed, caption_pill, lay_out, logo_tag, name_tag
 from arauto.creative.video.storyboard import Kind, Scene, Storyboard
 
 FRAMES_A_SECOND = 30
@@ -39,13 +42,16 @@ _ROOM = 1.14
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What a film is drawn with: colours, fonts, the drawing's name, the marketer's pictures as bytes."""
+    """What a film is drawn with: colours, fonts, the drawing's name. ``clips`` (files) and ``pictures`` (the bytes of
+    PNG or JPEG files) win over the drawing, the ``logo`` (bytes, too) over the name.
+    """
 
     palette: Palette
     fonts: Fonts
     subject: str
     seed: int
     pictures: tuple[bytes, ...] = ()
+    clips: tuple[Path, ...] = ()
     logo: bytes = b""
 
 
@@ -56,6 +62,9 @@ class Film:
         self._board, self._shape, self._look = board, shape, look
         self._letterer = Letterer(look.fonts.folders)
         self._pictures = [_decoded(data) for data in look.pictures]
+        self._lasts = [probe(path).seconds for path in look.clips]
+        self._clips: list[Clip] = []
+        self._logo = _decoded(look.logo) if look.logo else None
         self._sets = [self._set(scene) for scene in board.scenes]
         self._captions = [
             (cue, caption_pill(self._letterer, cue.text, shape, look.palette, look.fonts)) for cue in board.cues
@@ -65,9 +74,17 @@ class Film:
 
     def frames(self) -> Iterator[bytes]:
         """Every frame, in order. The bytes are valid until the next one is drawn."""
-        for number in range(round(self._board.seconds * FRAMES_A_SECOND)):
-            self.draw(number / FRAMES_A_SECOND)
-            yield self._pixels.data  # type: ignore[misc]
+        try:
+            for number in range(round(self._board.seconds * FRAMES_A_SECOND)):
+                self.draw(number / FRAMES_A_SECOND)
+                yield self._pixels.data  # type: ignore[misc]
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the marketer's clips back."""
+        for clip in self._clips:
+            clip.close()
 
     def draw(self, time: float) -> Any:
         """The frame at ``time`` in seconds, as an array of RGBA pixels."""
@@ -118,10 +135,25 @@ class Film:
         inks = Inks.on(ground, palette)
         card = lay_out(scene, self._shape, inks, self._look.fonts, self._letterer)
         tag = None
-        if scene.kind != "close":
+        if self._logo is not None:
+            tag = logo_tag(self._logo, self._shape, inks)
+        elif scene.kind != "close":
             tag = name_tag(self._letterer, self._board.name, self._shape, inks, self._look.fonts)
-        picture = self._pictures[scene.picture % len(self._pictures)] if self._pictures else None
-        return _Set(scene, self._shape, self._look, ground, card, tag, picture)
+        return _Set(scene, self._shape, self._look, ground, card, tag, self._seen(scene, card))
+
+    def _seen(self, scene: Scene, card: Card) -> Any:
+        """The marketer's own clip or picture in this scene: clips come first, each in turn; None when there is none."""
+        count = len(self._look.clips) + len(self._pictures)
+        if not count:
+            return None
+        place = scene.picture % count
+        if place >= len(self._look.clips):
+            return self._pictures[place - len(self._look.clips)]
+        # A clip that is long enough goes on where the film is; a short one begins anew in each scene.
+        start = scene.start if self._lasts[place] > scene.end + _TURN else 0.0
+        clip = Clip(self._look.clips[place], round(card.art.width), FRAMES_A_SECOND, start)
+        self._clips.append(clip)
+        return clip
 
 
 class _Set:
@@ -193,20 +225,29 @@ class _Set:
         canvas.restore()
 
     def _paint_picture(self, canvas: Any, own: float) -> None:
-        """The marketer's picture in a rounded frame, slowly nearing."""
+        """The marketer's picture in a rounded frame, slowly nearing; a clip plays there."""
         come = spring(part(own, 0.1, 0.9))
         side, (x, y) = self._art.width, self.centre
         frame = skia.Rect.MakeXYWH(x - side / 2, y - side / 2 + side * 0.4 * (1 - come), side, side)
-        zoom = max(side / self._picture.width(), side / self._picture.height()) * (1.04 + 0.014 * own)
-        shown = side / zoom
-        left = (self._picture.width() - shown) / 2 * (1 + 0.5 * sway(own, 16))
-        source = skia.Rect.MakeXYWH(left, (self._picture.height() - shown) / 2, shown, shown)
+        if isinstance(self._picture, Clip):
+            picture, zoom, drift = _frame_of(self._picture, own), 1.0, 0.0
+        else:
+            picture, zoom, drift = self._picture, 1.04 + 0.014 * own, 0.5 * sway(own, 16)
+        shown = min(picture.width(), picture.height()) / zoom
+        left = (picture.width() - shown) / 2 * (1 + drift)
+        source = skia.Rect.MakeXYWH(left, (picture.height() - shown) / 2, shown, shown)
         canvas.save()
         canvas.clipRRect(skia.RRect.MakeRectXY(frame, side * 0.07, side * 0.07), True)
         canvas.drawImageRect(
-            self._picture, source, frame, skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear)
+            picture, source, frame, skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear)
         )
         canvas.restore()
+
+
+def _frame_of(clip: Clip, own: float) -> Any:
+    info = skia.ImageInfo.Make(clip.side, clip.side, skia.kRGBA_8888_ColorType, skia.kOpaque_AlphaType)
+    data = skia.Data.MakeWithCopy(clip.frame(round(own * FRAMES_A_SECOND)))
+    return skia.Image.MakeRasterData(info, data, clip.side * 4)
 
 
 def _stage(ground: str, look: Look, shape: Shape, place: int) -> str:

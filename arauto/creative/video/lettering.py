@@ -52,16 +52,19 @@ class Letterer:
         align: Align = "left",
         leading: float = 1.08,
         tracking: float = -0.018,
+        single: bool = False,
     ) -> Label:
         """``text`` as large as ``box`` (width, height) lets it be, from ``most`` down to ``least`` pixels, no word cut.
 
-        Its lines are made about equally long. At ``least`` it may be taller than the box.
+        ``single`` keeps it on one line; else its lines are made about equally long. At ``least`` it may be taller than
+        the box.
         """
         size = most
         while True:
             style = (family, weight, size, leading, tracking, align)
             paragraph = self._paragraph(text, style, colour, box[0])
-            if size <= least or (paragraph.Height <= box[1] + 1 and paragraph.MinIntrinsicWidth <= box[0]):
+            wide = paragraph.MaxIntrinsicWidth if single else paragraph.MinIntrinsicWidth
+            if size <= least or (paragraph.Height <= box[1] + 1 and wide <= box[0]):
                 break
             size = max(least, size * 0.95)
         lines = max(1, round(paragraph.Height / (size * leading)))

@@ -146,6 +146,45 @@ def name_tag(letterer: Letterer, name: str, shape: Shape, inks: Inks, fonts: Fon
     return Placed(label, x, y, 0.0, fading, dot)
 
 
+def logo_tag(logo: Any, shape: Shape, inks: Inks) -> Placed:
+    """The marketer's logo in the place of the name; on a plate where it would not stand out from the ground."""
+    most = (shape.safe.width * 0.42, (50 if shape.tall else 84) * shape.unit)
+    scale = min(most[0] / logo.width(), most[1] / logo.height())
+    width, height = logo.width() * scale, logo.height() * scale
+    surface = skia.Surface(max(1, round(width)), max(1, round(height)))
+    surface.getCanvas().drawImageRect(
+        logo, skia.Rect.MakeWH(width, height), skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear)
+    )
+    picture = surface.makeImageSnapshot()
+    label = Label(picture, width, height, 1, height, 0.0, height)
+    y = shape.safe.y + 12 * shape.unit
+    x = (shape.width - width) / 2 if shape.tall else shape.words.x
+    plate = _plate_of(picture, inks.ground)
+
+    def under(canvas: Any, item: Placed, since: float) -> None:
+        pad = 0.22 * height
+        rect = skia.Rect.MakeXYWH(item.x - pad, item.y - pad, width + 2 * pad, height + 2 * pad)
+        paint = skia.Paint(Color=paint_colour(plate, ease_out(part(since, 0, 0.4))), AntiAlias=True)
+        canvas.drawRoundRect(rect, 0.3 * height, 0.3 * height, paint)
+
+    return Placed(label, x, y, 0.0, fading, under if plate else None)
+
+
+def _plate_of(logo: Any, ground: str) -> str:
+    """White or near-black under a logo whose ink has less than 3:1 to ``ground``; empty when it stands out there."""
+    pixels = logo.toarray(colorType=skia.kRGBA_8888_ColorType).reshape(-1, 4)
+    ink = pixels[pixels[:, 3] > 200][:, :3]
+    if not len(ink) or len(ink) == len(pixels):  # nothing to see, or a ground of its own
+        return ""
+    tones = ["#" + bytes(tone).hex() for tone in ink[:: max(1, len(ink) // 200)]]
+
+    def stands_out(on: str) -> float:
+        return sum(contrast(tone, on) >= 3 for tone in tones) / len(tones)
+
+    best = max((ground, "#ffffff", "#111111"), key=lambda on: (stands_out(on) >= 0.9, stands_out(on)))
+    return "" if best == ground or stands_out(ground) >= 0.9 else best
+
+
 def caption_pill(letterer: Letterer, text: str, shape: Shape, palette: Palette, fonts: Fonts) -> Placed:
     """A caption: white on near-black, wherever it stands."""
     ink = mix(palette.ink, "#000000", 0.35)
@@ -211,7 +250,7 @@ class _Setter:
             case "badge" | "button":
                 self._pill(words)
             case "note" | "link":
-                self._put(words, inks.main, 600, (46, 32), 120 * unit, fading, gap=28)
+                self._put(words, inks.main, 600, (46, 32), 120 * unit, fading, gap=46)
             case "fine":
                 self._small_print(words)
 
@@ -250,6 +289,7 @@ class _Setter:
         label = self._letterer.fit(
             words.text, (width, height), family=family, colour=colour, weight=weight,
             most=sizes[0] * unit, least=sizes[1] * unit, align="centre" if self._centred else "left",
+            single=words.part in ("price", "was"),
         )  # fmt: skip
         x = self._box.x + (self._box.width - label.width) / 2 if self._centred else self._box.x
         x += inset * unit * (0.5 if self._centred else 1)
@@ -293,15 +333,31 @@ class _Setter:
         self._gaps.append((pad_y + 30) * unit if len(self._items) > 1 else 0.0)
 
     def _small_print(self, words: Words) -> None:
-        """Terms and disclaimers: at the lower edge of what is safe, above the captions."""
-        unit, shape = self._shape.unit, self._shape
-        width = shape.safe.width * 0.96
+        """Terms and disclaimers, clear of the picture: below the words beside it, or between captions and picture. What
+        is too long for that stands at the lower edge of what is safe, on a plate.
+        """
+        unit, shape, inks = self._shape.unit, self._shape, self._inks
+        width = shape.safe.width * 0.96 if shape.tall else self._box.width
         label = self._letterer.fit(
-            words.text, (width, 150 * unit), family=self._fonts.text, colour=self._inks.quiet, weight=500,
-            most=30 * unit, least=21 * unit, align="centre", tracking=0.0, leading=1.25,
+            words.text, (width, (58 if shape.tall else 110) * unit), family=self._fonts.text, colour=inks.quiet,
+            weight=500, most=30 * unit, least=21 * unit, align="centre" if shape.tall else "left", tracking=0.0,
+            leading=1.25,
         )  # fmt: skip
-        bottom = shape.safe.bottom - 14 * unit if shape.tall else shape.caption_y - 52 * unit
-        self._fine.append(Placed(label, (shape.width - label.width) / 2, bottom - label.height, words.at, fading))
+        if not shape.tall:
+            y = shape.caption_y - 52 * unit - label.height
+            self._fine.append(Placed(label, shape.words.x, y, words.at, fading))
+            return
+        above = label.height <= 60 * unit
+        y = (shape.art.y - 2 * unit if above else shape.safe.bottom - 22 * unit) - label.height
+
+        def plate(canvas: Any, item: Placed, since: float) -> None:
+            pad = 12 * unit
+            rect = skia.Rect.MakeXYWH(item.x - pad, item.y - pad, label.width + 2 * pad, label.height + 2 * pad)
+            paint = skia.Paint(Color=paint_colour(inks.ground, 0.86 * ease_out(part(since, 0, 0.5))), AntiAlias=True)
+            canvas.drawRoundRect(rect, pad, pad, paint)
+
+        x = (shape.width - label.width) / 2
+        self._fine.append(Placed(label, x, y, words.at, fading, None if above else plate))
 
 
 def _beat(since: float, active: bool) -> float:

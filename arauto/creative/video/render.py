@@ -7,7 +7,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -22,17 +22,22 @@ from arauto.creative.audio.render import (
     settled_voice,
     speak,
     transcript,
-    wav,
+    within_peak,
 )
 from arauto.creative.audio.script import mood_of, write_script
-from arauto.creative.audio.standards import profile
+from arauto.creative.audio.standards import Profile, profile
 from arauto.creative.banner.art import subject_of
+from arauto.creative.banner.pictures import safe_copy
 from arauto.creative.engines.music import Composer, MusicAsk, MusicEngine
 from arauto.creative.engines.voice import VoiceEngine
-from arauto.creative.sound.ffmpeg import stream
+from arauto.creative.sound.ffmpeg import BIT_EXACT, decode, raw, raw_input, run, stream
 from arauto.creative.sound.samples import Sound
+from arauto.creative.video.footage import check_clip
 from arauto.creative.video.frame import SHAPES, Shape
 from arauto.creative.video.storyboard import Storyboard, host_of, write_storyboard
+
+if TYPE_CHECKING:
+    from arauto.creative.video.film import Look
 
 LENGTHS = (6.0, 15.0, 30.0)
 FRAMES_A_SECOND = 30
@@ -55,10 +60,13 @@ async def render_video(
     :func:`~arauto.creative.audio.render_audio`.
 
     Raises:
+        BriefError: a picture, the logo or a clip of the brief cannot be read.
         EngineError: the voice, the music, the renderer or the encoder failed.
         SettingError: there is no such loudness profile.
     """
     voice = settled_voice(voice)
+    for place, path in enumerate(work.footage):
+        check_clip(path, f"footage[{place}]")
     folder = out / "video"
     folder.mkdir(parents=True, exist_ok=True)
     assets: list[Asset] = []
@@ -88,6 +96,25 @@ async def _length(
     headline = write_script(work, length, legal=False).headline
     bed = await music.play(MusicAsk(mood=mood_of(work), seconds=lasts, seed=work.seed))
     sound = await asyncio.to_thread(mixed, spoken, bed, target, work.seed)
+    with tempfile.TemporaryDirectory(prefix="arauto-film-") as scratch:
+        track = Path(scratch) / "sound.m4a"
+        await asyncio.to_thread(_track, sound, target, track)
+        return await _shapes(
+            work, folder, progress, (spoken, length, lasts, headline), (voice, music, target), shapes, track
+        )
+
+
+async def _shapes(
+    work: KitWork,
+    folder: Path,
+    progress: Progress,
+    said: tuple[list[Spoken], float, float, str],
+    by: tuple[VoiceEngine | None, MusicEngine, Profile],
+    shapes: Sequence[str],
+    track: Path,
+) -> list[Asset]:
+    """The film in each shape over one sound."""
+    (spoken, length, lasts, headline), (voice, music, target) = said, by
     assets = []
     for place, name in enumerate(shapes):
         shape = SHAPES[name]
@@ -102,7 +129,7 @@ async def _length(
             progress(f"{stem}.mp4", 0.2 + 0.8 * (place + share) / len(shapes))
 
         path = folder / f"{stem}.mp4"
-        await asyncio.to_thread(_film, board, shape, work, sound, path, tell)
+        await asyncio.to_thread(_film, board, shape, work, track, path, tell)
         detail = detail_of(spoken, voice, music, target) | {
             "captions": f"video/{stem}.vtt",
             "storyboard": f"video/{stem}.json",
@@ -111,20 +138,23 @@ async def _length(
     return assets
 
 
+def _track(sound: Sound, target: Profile, path: Path) -> None:
+    """The sound of all shapes, as AAC that keeps its profile."""
+
+    def write(held: Sound) -> Sound:
+        run([*raw_input(held.shape[1]), *BIT_EXACT, "-c:a", "aac", "-b:a", "192k", "-f", "ipod", str(path)], raw(held))
+        return decode(path)
+
+    within_peak(sound, target, write)
+
+
 def _film(
-    board: Storyboard, shape: Shape, work: KitWork, sound: Sound, path: Path, progress: Callable[[float], None]
+    board: Storyboard, shape: Shape, work: KitWork, track: Path, path: Path, progress: Callable[[float], None]
 ) -> None:
     """Draw the frames and encode them with the sound."""
-    from arauto.creative.video.film import Film, Look
+    from arauto.creative.video.film import Film
 
-    look = Look(
-        palette=work.palette,
-        fonts=work.fonts,
-        subject=subject_of(work.brief),
-        seed=work.seed,
-        pictures=tuple(file.read_bytes() for file in work.pictures),
-    )
-    film, total = Film(board, shape, look), round(board.seconds * FRAMES_A_SECOND)
+    film, total = Film(board, shape, look_of(work)), round(board.seconds * FRAMES_A_SECOND)
 
     def frames() -> Iterator[bytes]:
         for number, frame in enumerate(film.frames()):
@@ -132,10 +162,30 @@ def _film(
                 progress(number / total)
             yield frame
 
+    stream(_arguments(shape, track, path), frames())
+
+
+def look_of(work: KitWork) -> Look:
+    """What the films of a kit are drawn with; the marketer's pictures and logo decoded and written anew.
+
+    Raises:
+        BriefError: one of them cannot be read.
+    """
+    from arauto.creative.video.film import Look
+
     with tempfile.TemporaryDirectory() as scratch:
-        track = Path(scratch) / "sound.wav"
-        track.write_bytes(wav(sound))
-        stream(_arguments(shape, track, path), frames())
+        folder = Path(scratch)
+        names = [safe_copy(path, folder, f"pictures[{place}]") for place, path in enumerate(work.pictures)]
+        logo = safe_copy(work.logo, folder, "brand.logo", alpha=True) if work.logo else ""
+        return Look(
+            palette=work.palette,
+            fonts=work.fonts,
+            subject=subject_of(work.brief),
+            seed=work.seed,
+            pictures=tuple((folder / name).read_bytes() for name in names),
+            clips=work.footage,
+            logo=(folder / logo).read_bytes() if logo else b"",
+        )
 
 
 def _arguments(shape: Shape, track: Path, path: Path) -> list[str]:
@@ -169,7 +219,7 @@ def _arguments(shape: Shape, track: Path, path: Path) -> list[str]:
         "-bf",
         "2",
     ]
-    voice = ["-c:a", "aac", "-b:a", "192k"]
+    voice = ["-c:a", "copy"]
     exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
     return [
         *raw, "-i", str(track), "-vf", colour, "-filter_threads", "1", *picture, *tags, *voice, *exact,
@@ -203,10 +253,17 @@ def _asset(
         duration_s=board.seconds,
         words="\n".join([board.name, *shown]),
         facts=facts_of(spoken) | _shown_facts(work, shown),
-        made=made_by(work, voice, spoken, film=bool(work.pictures)),
+        made=made_by(work, voice, spoken, film=bool(work.pictures or work.footage)),
         alt=transcript(spoken).strip(),
-        detail=detail,
+        detail=detail | {"picture": _picture_of(work), "logo": "own" if work.logo else ""},
     )
+
+
+def _picture_of(work: KitWork) -> str:
+    """What is seen, as the checks read it: a model's picture, the marketer's own, or the name of a drawing."""
+    if work.drawn_by:
+        return "engine"
+    return "own" if work.pictures or work.footage else subject_of(work.brief)
 
 
 def _shown_facts(work: KitWork, shown: Sequence[str]) -> dict[str, str]:

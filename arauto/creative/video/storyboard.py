@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from arauto.core import i18n
 from arauto.core.kit import KitWork
 from arauto.creative.audio.captions import Cue
 from arauto.creative.audio.render import Spoken
@@ -89,13 +90,28 @@ def write_storyboard(
             start=start,
             end=end,
             ground=_GROUNDS[kind],
-            words=tuple(_words(work, kind, items, (start, end), headline, kinds)),
+            words=_noted(work, _words(work, kind, items, (start, end), headline, kinds), start),
             picture=place,
         )
         for place, ((kind, items), start, end) in enumerate(zip(groups, starts, ends, strict=True))
     ]
     name = work.message.brand or work.message.product
     return Storyboard(seconds=seconds, scenes=tuple(scenes), cues=tuple(cues), name=_capital(name))
+
+
+def _noted(work: KitWork, words: list[Words], start: float) -> tuple[Words, ...]:
+    """With the note, in every scene, that a model drew the picture: one small print with the scene's own."""
+    if work.drawn_by is None:
+        return tuple(words)
+    note = i18n.say("kit.made_with_ai", work.message.language)
+    own = [one for one in words if one.part == "fine"]
+    text = " ".join([*(_sentence(one.text) for one in own), note])
+    rest = [one for one in words if one.part != "fine"]
+    return (*rest, Words(part="fine", text=text, at=own[0].at if own else start + 0.3))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _words(

@@ -1,5 +1,6 @@
 """A kit is whole, keeps its rules, says the same everywhere, and is the same again."""
 
+import asyncio
 import re
 import shutil
 import zipfile
@@ -19,6 +20,7 @@ from arauto.creative.kit import (
     check_kit,
     load_kit,
     load_waivers,
+    make_kit,
     read_catalogue,
     save_gallery,
     save_kit,
@@ -196,6 +198,31 @@ def test_what_is_missing_is_said(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "arauto.creative.audio", None)
     with pytest.raises(EngineError, match="needs the package"):
         renderer_of("audio")
+
+
+def test_a_medium_that_fails_is_a_warning_and_the_others_are_made(tmp_path, monkeypatch):
+    async def fails(work, out, progress, **options):
+        raise EngineError("broke", mend="mend it")
+
+    real = renderer_of
+    monkeypatch.setattr(
+        "arauto.creative.kit.make.renderer_of", lambda medium, *rest: real(medium, *rest) if medium == "text" else fails
+    )
+    brief = read_brief(WATCH | {"channels": ["google-rsa"]})
+    kit = asyncio.run(make_kit(brief, tmp_path))
+    assert [asset.medium for asset in kit.assets] == ["text"]
+    missing = [one.problem.partition(" ")[0] for one in kit.findings if one.rule == "KIT-MEDIUM"]
+    assert sorted(missing) == ["audio", "banner", "video"]
+    with pytest.raises(EngineError, match="broke"):
+        asyncio.run(make_kit(brief, tmp_path, only=("text", "audio")))
+
+
+def test_a_file_that_is_no_picture_is_told_before_anything_is_drawn(tmp_path):
+    (tmp_path / "own.png").write_bytes(b"no picture")
+    out = tmp_path / "kit"
+    with pytest.raises(BriefError, match=r"pictures\[0\]"):
+        asyncio.run(make_kit(read_brief(WATCH | {"pictures": ["own.png"]}), out, folder=tmp_path))
+    assert not out.exists()
 
 
 def test_a_catalogue_goes_over_the_brief(tmp_path):
