@@ -49,7 +49,7 @@ class InvertedFile:
         sample = rng.choice(len(vectors), min(len(vectors), 64 * lists), replace=False)
         index.train(vectors[np.sort(sample)])
         index.set_direct_map_type(faiss.DirectMap.Hashtable)
-        index.add_with_ids(vectors, keys)
+        _fill(faiss, index, keys, vectors)
         asked = vectors[rng.choice(len(vectors), min(len(vectors), _QUERIES), replace=False)]
         recall = _choose_probes(faiss, index, asked, keys, vectors, kind)
         return cls(index, quantizer, recall)
@@ -103,6 +103,16 @@ class InvertedFile:
 def lists_for(count: int) -> int:
     """How many lists: about four times the root, so that a query's own list and a few beside it hold its neighbours."""
     return max(1, min(4096, int(4 * np.sqrt(count)), count // 8))
+
+
+def _fill(faiss: Any, index: Any, keys: Keys, vectors: Floats) -> None:
+    """Add the vectors to lists that were made as long as they will be: grown one by one, they would double."""
+    _, own = index.quantizer.search(vectors, 1)
+    for one, size in enumerate(np.bincount(own.ravel(), minlength=index.nlist).tolist()):
+        index.invlists.resize(one, size + size // 20 + 1)
+        index.invlists.resize(one, 0)
+    at = faiss.swig_ptr
+    index.add_core(len(keys), at(vectors), at(keys), at(own))
 
 
 def _choose_probes(faiss: Any, index: Any, asked: Floats, keys: Keys, vectors: Floats, kind: int) -> float:

@@ -143,13 +143,18 @@ def choose(
             trials=trials,
             similar=own.visitors,
             done=own.done,
-            reason=_reason(own, every, goal),
+            reason={},
         )
         drawn.append((draw, offer))
     best: dict[int, Offer] = {}
     for _, offer in sorted(drawn, key=lambda pair: (-pair[0], pair[1].variant)):
         best.setdefault(offer.campaign, offer)
-    return list(best.values())[:count]
+    return [
+        msgspec.structs.replace(
+            one, reason=_reason(near.get(one.variant, Tally()), everyone.get(one.variant, Tally()), goal)
+        )
+        for one in list(best.values())[:count]
+    ]
 
 
 def _reason(own: Tally, every: Tally, goal: Goal) -> dict[Language, str]:
