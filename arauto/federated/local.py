@@ -51,6 +51,7 @@ def new_offer(
     # A small crowd knows everyone; a large one has room for clients that never join.
     neighbours = (clients - 1) // 2 * 2 if clients <= 16 else min(100, max(14, clients // 4 * 2))
     threshold = max(neighbours // 2 + 1, round(0.55 * neighbours))
+    live = live or max(threshold, clients // 2)
     return Offer(
         round=round_id.hex(),
         task=task,
@@ -59,8 +60,8 @@ def new_offer(
         quantum=quantum,
         neighbours=neighbours,
         threshold=threshold,
-        least=max(neighbours + 1, live or 0),
-        live=live or max(threshold, clients // 2),
+        least=max(neighbours + 1, live),
+        live=live,
         closes_ms=closes_ms,
         key=public_key(key).hex(),
         privacy=privacy,

@@ -298,6 +298,15 @@ def test_the_documents_vectors_are_ours():
     assert json.loads(block[1]) == vectors()
 
 
+@pytest.mark.parametrize("clients", [3, 4, 16, 17, 100, 1000, 5000])
+def test_an_offer_suits_any_crowd(clients):
+    contract = new_offer(
+        KEY, round_id=bytes(16), task="t", model="00" * 32, dim=1, quantum=1, privacy=Privacy(clip=1), clients=clients
+    )
+    check_offer(contract)
+    assert contract.least <= clients
+
+
 def test_a_crowd_of_two_is_no_crowd():
     with pytest.raises(InputError):
         new_offer(
