@@ -20,6 +20,8 @@ NAMES = (
     "engines",
     "kit",
     "edge",
+    "federated_bids",
+    "federated_secagg",
     "experiments_sequences",
     "experiments_bandits",
     "experiments_offpolicy",

@@ -23,6 +23,7 @@ COMMANDS = {
     "down": "serve",
     "edge": "edge",
     "experiment": "experiment",
+    "federated": "federated",
     "gpo": "gpo",
     "kit": "kit",
     "login": "visitor",
@@ -39,7 +40,7 @@ COMMANDS = {
     "write": "models",
 }
 """Each command's module beside this one, imported when the command is given: a terminal answers at once."""
-EXTRAS = {"kit": "kit"}
+EXTRAS = {"federated": "federated", "kit": "kit"}
 """Commands that cannot even be told about without an extra."""
 
 

@@ -3,6 +3,7 @@
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, TaskRow
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
 from arauto.store.privacy import Privacy
@@ -55,6 +56,8 @@ __all__ = [
     "Consent",
     "Counts",
     "EventLog",
+    "FederatedModel",
+    "FederatedRounds",
     "FirstKit",
     "GroupOutcomes",
     "Health",
@@ -74,6 +77,7 @@ __all__ = [
     "RolloutMove",
     "Rollouts",
     "Rollups",
+    "RoundRow",
     "SeriesPoint",
     "StageMark",
     "StageTotals",
@@ -82,6 +86,7 @@ __all__ = [
     "States",
     "Step",
     "Store",
+    "TaskRow",
     "Told",
     "VitalHistogram",
     "Weights",

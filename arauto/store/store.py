@@ -13,6 +13,7 @@ from arauto.store.catalogue import Catalogue
 from arauto.store.database import Database
 from arauto.store.embedded import EmbeddedPostgres
 from arauto.store.events import EventLog
+from arauto.store.federated import FederatedRounds
 from arauto.store.health import Health, health
 from arauto.store.jobs import Jobs
 from arauto.store.migrate import migrate
@@ -43,6 +44,7 @@ class Store:
         self.rollups = Rollups(database)
         self.rollouts = Rollouts(database, clock)
         self.catalogue = Catalogue(database, clock)
+        self.federated = FederatedRounds(database, clock)
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
         self.states = States(database)

@@ -1,0 +1,172 @@
+"""``arauto federated …``: many learn together, and the coordinator sees only noised sums."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from rich.table import Table
+
+from arauto.cli.common import as_json, console, print_json
+from arauto.cli.table import read_columns
+from arauto.core.errors import InputError
+from arauto.federated import (
+    FRACTIONS,
+    Privacy,
+    Result,
+    audit,
+    check_auctions,
+    compare,
+    counts_of,
+    federated_market,
+    market_of,
+    new_offer,
+    noise_for,
+    play,
+    regions_of,
+)
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def federated() -> None:
+    """Many learn together; the coordinator sees only noised sums: bids, simulate, audit."""
+
+
+@federated.command()
+@click.option(
+    "--train", type=_FILE, required=True, help="Parquet, CSV or JSON lines: click, market_price, predicted_ctr."
+)
+@click.option("--test", type=_FILE, required=True, help="The same columns: the auctions to bid on.")
+@click.option(
+    "--regions", default=10, show_default=True, type=click.IntRange(3, 100), help="Bidders that learn together."
+)
+@click.option(
+    "--auction", type=click.Choice(["second", "first"]), default="second", show_default=True, help="The price paid."
+)
+@click.option(
+    "--epsilon", type=click.FloatRange(0.01, 100), help="Hide each region's counts to this ε. Exact sum when left out."
+)
+@as_json
+def bids(
+    train: Path, test: Path, regions: int, auction: Literal["second", "first"], epsilon: float | None, *, json_: bool
+) -> None:
+    """Replay bidding under budgets of 1/2 … 1/64: clicks, cost and win rate by method."""
+    learn, held = check_auctions(read_columns(train), "train"), check_auctions(read_columns(test), "test")
+    parts = regions_of(learn, regions)
+    markets = {
+        "centralised": market_of(counts_of(learn).astype(np.float64)),
+        "federated": federated_market(parts, epsilon),
+        "local": market_of(counts_of(parts[-1]).astype(np.float64)),
+    }
+    found = compare(learn, held, markets, auction)
+    if json_:
+        print_json(
+            {
+                "auctions": {"train": len(learn.price), "test": len(held.price)},
+                "regions": regions,
+                "auction": auction,
+                "epsilon": epsilon,
+                "results": [one._asdict() for one in found],
+            }
+        )
+    else:
+        _show_bids(found)
+
+
+def _show_bids(found: list[Result]) -> None:
+    table = Table("method", *(f"1/{one}" for one in FRACTIONS), box=None, pad_edge=False)
+    for method in dict.fromkeys(one.method for one in found):
+        table.add_row(method, *(f"{one.clicks}" for one in found if one.method == method))
+    console.print("Clicks won, by budget (a share of what all auctions would cost at the mean training price):")
+    console.print(table)
+
+
+@federated.command("audit")
+@click.option(
+    "--epsilon", default=3.0, show_default=True, type=click.FloatRange(0.01, 100), help="What the noise promises."
+)
+@click.option(
+    "--tries", default=2000, show_default=True, type=click.IntRange(100, 10_000_000), help="Messages to tamper with."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="What is drawn.")
+@as_json
+def audit_(epsilon: float, tries: int, seed: int, *, json_: bool) -> None:
+    """Attack our own rounds: row support, gradient inversion, canaries, tampering; ε and AUC side by side."""
+    found = audit(epsilon, tries=tries, seed=seed)
+    if json_:
+        print_json(found)
+        return
+    table = Table("attack", "target", "clients", "ε", "AUC", "ε at least", "refused", box=None, pad_edge=False)
+    for one in found:
+        table.add_row(
+            one.attack,
+            one.target,
+            f"{one.clients}",
+            "none" if one.epsilon < 0 else f"{one.epsilon:.2f}",
+            "" if one.auc is None else f"{one.auc:.3f}",
+            "" if one.epsilon_lower is None else f"{one.epsilon_lower:.2f}",
+            "" if one.tried is None else f"{one.refused:,} of {one.tried:,}",
+        )
+    console.print(table)
+
+
+def _its(row: NDArray[np.uint32], _: object) -> NDArray[np.uint32]:
+    return row
+
+
+@federated.command("simulate")
+@click.option("--clients", default=100, show_default=True, type=click.IntRange(3, 5000), help="Clients in the round.")
+@click.option("--dim", default=1024, show_default=True, type=click.IntRange(1, 1 << 20), help="Length of the vector.")
+@click.option(
+    "--vanish", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="The share that goes away midway."
+)
+@click.option("--epsilon", type=click.FloatRange(0.01, 100), help="Add noise for this ε. An exact sum when left out.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Who goes away, and when.")
+@as_json
+def simulate_round(clients: int, dim: int, vanish: float, epsilon: float | None, seed: int, *, json_: bool) -> None:
+    """Run one round in this process, clients vanishing at random steps, and hold the sum against the truth."""
+    draw = np.random.default_rng(seed)
+    key = Ed25519PrivateKey.generate()
+    live = max(2, clients // 2)
+    privacy = Privacy(clip=1.0) if epsilon is None else noise_for(epsilon, 1e-6, 1, 1.0, 1 / 4096, dim, live)
+    offer = new_offer(
+        key, round_id=secrets.token_bytes(16), task="simulation", model="00" * 32, dim=dim, quantum=1 / 4096,
+        privacy=privacy, clients=clients,
+    )  # fmt: skip
+    steps: tuple[Literal["join", "shares", "masked", "unmask"], ...] = ("join", "shares", "masked", "unmask")
+    gone = {n: steps[draw.integers(4)] for n in range(clients) if draw.random() < vanish}
+    vectors = draw.integers(0, 1 << 32, (clients, dim), dtype=np.uint32)
+    began = time.process_time()
+    found = play(offer, key, [partial(_its, row) for row in vectors], fate=gone)
+    took = time.process_time() - began
+    there = [n for n in range(clients) if gone.get(n) in (None, "unmask")]
+    exact = found.outcome is not None and bool(
+        (found.outcome.total == vectors[there].sum(axis=0, dtype=np.uint32)).all()
+    )
+    report: dict[str, Any] = {
+        "clients": clients,
+        "vanished": len(gone),
+        "live": found.outcome.live if found.outcome else 0,
+        "exact": exact,
+        "reason": found.reason,
+        "cpu_seconds": round(took, 2),
+        "privacy": privacy,
+    }
+    if json_:
+        print_json(report)
+    elif found.outcome is None:
+        raise InputError(f"the round failed: {found.reason}", field="vanish", mend="fewer may go away")
+    else:
+        console.print(
+            f"{clients} clients, {len(gone)} went away: sum of {found.outcome.live} "
+            f"{'exact' if exact else 'WRONG'}, {took:.1f} s of CPU in all"
+        )

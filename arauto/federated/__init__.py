@@ -1,0 +1,64 @@
+"""Many learn together; the coordinator sees only noised sums. Needs ``pip install 'arauto[federated]'``."""
+
+from arauto.federated.audit import Finding, audit
+from arauto.federated.bidding import federated_market
+from arauto.federated.bids import (
+    FRACTIONS,
+    METHODS,
+    Auctions,
+    Market,
+    Result,
+    check_auctions,
+    compare,
+    counts_of,
+    market_of,
+    regions_of,
+    replay,
+)
+from arauto.federated.client import Client, Keys
+from arauto.federated.coordinator import Coordinator, Outcome
+from arauto.federated.local import new_offer, play
+from arauto.federated.privacy import Ledger, decode, encode, epsilon_of, noise_for
+from arauto.federated.rounds import Rounds
+from arauto.federated.server import Server, median_of
+from arauto.federated.site import MODULE, module
+from arauto.federated.vectors import vectors
+from arauto.federated.wire import Offer, Privacy, Receipt, RefusedError
+
+__all__ = [
+    "FRACTIONS",
+    "METHODS",
+    "MODULE",
+    "Auctions",
+    "Client",
+    "Coordinator",
+    "Finding",
+    "Keys",
+    "Ledger",
+    "Market",
+    "Offer",
+    "Outcome",
+    "Privacy",
+    "Receipt",
+    "RefusedError",
+    "Result",
+    "Rounds",
+    "Server",
+    "audit",
+    "check_auctions",
+    "compare",
+    "counts_of",
+    "decode",
+    "encode",
+    "epsilon_of",
+    "federated_market",
+    "market_of",
+    "median_of",
+    "module",
+    "new_offer",
+    "noise_for",
+    "play",
+    "regions_of",
+    "replay",
+    "vectors",
+]

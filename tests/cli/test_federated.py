@@ -1,0 +1,68 @@
+"""`arauto federated …`, as a person types it."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from arauto.cli import main
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "140")
+
+    def call(*words, code=0):
+        done = CliRunner().invoke(main, ["federated", *words])
+        assert done.exit_code == code, done.output
+        return done
+
+    return call
+
+
+def write(path, count=1200, head="click,market_price,predicted_ctr"):
+    draw = np.random.default_rng(count)
+    ctr = draw.uniform(0.001, 0.2, count)
+    rows = [f"{int(draw.random() < p)},{draw.integers(0, 200)},{p:.5f}" for p in ctr]
+    path.write_text("\n".join([head, *rows]))
+
+
+def test_bids_on_ones_own_auctions(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("arauto.federated.bids.FRACTIONS", (8,))
+    for name in ("train.csv", "test.csv"):
+        write(tmp_path / name)
+    monkeypatch.setattr("arauto.cli.federated.FRACTIONS", (8,))
+    found = json.loads(run("bids", "--train", "train.csv", "--test", "test.csv", "--regions", "3", "--json").stdout)
+    rows = {one["method"]: one for one in found["results"]}
+    assert {"linear", "ortb", "rl", "joint", "joint/federated", "joint/local"} == set(rows)
+    assert {**rows["joint"], "method": ""} == {**rows["joint/federated"], "method": ""}
+    assert all(one["cost"] <= one["budget"] and 0 <= one["win_rate"] <= 1 for one in rows.values())
+    write(tmp_path / "other.csv", head="click,price,predicted_ctr")
+    assert "market_price" in run("bids", "--train", "other.csv", "--test", "test.csv", code=2).stderr
+
+
+def test_a_round_is_simulated(run):
+    found = json.loads(
+        run("simulate", "--clients", "30", "--dim", "16", "--vanish", "0.1", "--epsilon", "3", "--json").stdout
+    )
+    assert found["exact"]
+    assert found["privacy"]["epsilon"] <= 3
+    assert "exact" in run("simulate", "--clients", "5", "--dim", "4", "--vanish", "0").stdout
+    assert "failed" in run("simulate", "--clients", "5", "--vanish", "1", code=2).stderr
+
+
+def test_an_audit_prints_both_columns(run, monkeypatch):
+    from arauto.federated import Finding
+
+    told = [
+        Finding("canary", "sum", 16, 3.0, auc=0.6, epsilon_lower=0.1),
+        Finding("tamper", "all", 9, -1.0, refused=5, tried=5),
+    ]
+    monkeypatch.setattr("arauto.cli.federated.audit", lambda *_, **__: told)
+    shown = run("audit").stdout
+    assert "3.00" in shown
+    assert "0.600" in shown
+    assert "5 of 5" in shown
+    assert json.loads(run("audit", "--json").stdout)[0]["auc"] == 0.6
