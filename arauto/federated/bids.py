@@ -166,7 +166,7 @@ class Planned(NamedTuple):
         price = np.arange(PRICES)
         gain = value[:, None] - keep[:, None] + np.interp(budget[:, None] - price, at, row)
         gain = np.where(price <= np.minimum(most, budget)[:, None], gain * self.won, -1.0)
-        return np.argmax(gain, axis=1).astype(np.float64)
+        return np.asarray(gain.argmax(axis=1), dtype=np.float64)
 
 
 def plan(
