@@ -197,10 +197,17 @@ class Visitors:
         slot = self._slots.get(visitor)
         return 0 if slot is None else int(self._last[slot])
 
-    def longest_away(self) -> UUID:
-        """The visitor who was away longest."""
+    def trim(self, most: int) -> None:
+        """Forget those who were away longest when there are more than ``most``: a fiftieth at once, for finding them
+        looks at everyone."""
         with self._lock:
-            return min(self._slots, key=lambda one: int(self._last[self._slots[one]]))
+            if len(self._slots) <= most:
+                return
+            slots = np.fromiter(self._slots.values(), dtype=np.int64, count=len(self._slots))
+            surplus = len(slots) - most + most // 50
+            for slot in slots[np.argpartition(self._last[slots], surplus - 1)[:surplus]].tolist():
+                if (owner := self._owners[slot]) is not None:
+                    self.forget(owner)
 
     # What is asked.
 

@@ -51,7 +51,7 @@ GROUP_MS = 600_000
 """How often segments are found anew."""
 SEGMENTS = 8
 MOST_VISITORS = 1_000_000
-"""Visitors in memory; past it, the one who was away longest makes room."""
+"""Visitors in memory; past it, those who were away longest make room."""
 MOST_NAMES = 1_000_000
 """Item names in memory; of later ones only the code is known."""
 _KINDS: Mapping[str, Kind] = {
@@ -187,8 +187,7 @@ class Audience:
     def _learn(self, events: Sequence[tuple[UUID, Touch]]) -> None:
         if events:
             self._changed |= self.visitors.learn_all(events)
-            while len(self.visitors) > MOST_VISITORS:
-                self.visitors.forget(self.visitors.longest_away())
+            self.visitors.trim(MOST_VISITORS)
 
     async def load(self) -> None:
         """Read the encoder, the saved states, and the log since; then answer."""

@@ -226,10 +226,15 @@ def test_sensitive_items_name_no_segment_and_are_not_offered():
     assert "livro-gravidez" not in [one.item for one in visitors.next_items(newcomer)]
 
 
-def test_the_longest_away_makes_room(encoder):
-    visitors = filled(encoder)
-    visitors.learn(visitor(700), touch_of(event(1), 5, "view", code_of("i01")))
-    assert visitors.longest_away() == visitor(700)
+def test_those_longest_away_make_room(encoder):
+    visitors = Visitors(encoder)
+    for number in range(200):
+        visitors.learn(visitor(number), touch_of(event(number), START + (number * 7) % 200, "view", code_of("i01")))
+    visitors.trim(200)
+    assert len(visitors) == 200
+    visitors.trim(150)
+    assert len(visitors) == 147
+    assert all((number * 7) % 200 < 53 for number in range(200) if visitor(number) not in visitors)
 
 
 def test_an_item_that_the_encoder_does_not_know_gives_no_vector(encoder):
