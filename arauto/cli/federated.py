@@ -229,7 +229,7 @@ def coordinator(
                     await _run_round(store, rounds, round_id, f"http://127.0.0.1:{port}")
                 await asyncio.sleep(2)  # for those who still want their receipt
             finally:
-                server.stop()
+                server.stop()  # type: ignore[no-untyped-call]
                 await serving
 
     asyncio.run(main())
