@@ -14,6 +14,7 @@ from arauto.federated.masks import Words
 from arauto.federated.wire import Offer, Receipt, RefusedError
 
 PAUSE_S = 0.1
+_BASE = "/v1/federated/rounds"
 
 
 class Taken(NamedTuple):
@@ -39,19 +40,24 @@ async def take_part(
         RefusedError: a side refused.
         ConflictError: the round failed, or nothing came in ``patience_s`` seconds.
     """
-    at = f"/v1/federated/rounds/{round_id}"
-    async with asyncio.timeout(patience_s):
-        client = Client(await _frame(http, f"{at}/offer"), pinned, spend=spend, consent=consent)
-        await _send(http, at, client.join())
-        await _send(http, at, client.shares(await _frame(http, f"{at}/roster")))
-        inbox = await _frame(http, f"{at}/inbox/{client.position}")
-        await _send(http, at, client.masked(inbox, update(client.offer)))
-        await _send(http, at, client.unmask(await _frame(http, f"{at}/ask")))
-        return Taken(client.offer, client.receipt(await _frame(http, f"{at}/receipt")))
+    try:
+        async with asyncio.timeout(patience_s):
+            client = Client(await _frame(http, round_id, "offer"), pinned, spend=spend, consent=consent)
+            await _send(http, round_id, client.join())
+            await _send(http, round_id, client.shares(await _frame(http, round_id, "roster")))
+            inbox = await _frame(http, round_id, f"inbox/{client.position}")
+            await _send(http, round_id, client.masked(inbox, update(client.offer)))
+            await _send(http, round_id, client.unmask(await _frame(http, round_id, "ask")))
+            return Taken(client.offer, client.receipt(await _frame(http, round_id, "receipt")))
+    except httpx.HTTPError as failure:
+        raise ConflictError(f"the coordinator cannot be reached: {failure}", field="url", mend="try again") from None
+    except TimeoutError:
+        raise ConflictError(f"nothing came in {patience_s:g} s", field="round", mend="wait for another round") from None
 
 
-async def _frame(http: httpx.AsyncClient, path: str) -> bytes:
+async def _frame(http: httpx.AsyncClient, round_id: str, what: str) -> bytes:
     """The frame, once there is one."""
+    path = f"{_BASE}/{round_id}/{what}"
     while True:
         answer = await http.get(path)
         if answer.status_code == 200:
@@ -61,8 +67,8 @@ async def _frame(http: httpx.AsyncClient, path: str) -> bytes:
         await asyncio.sleep(PAUSE_S)
 
 
-async def _send(http: httpx.AsyncClient, at: str, frame: bytes) -> None:
-    answer = await http.post(f"{at}/messages", content=frame)
+async def _send(http: httpx.AsyncClient, round_id: str, frame: bytes) -> None:
+    answer = await http.post(f"{_BASE}/{round_id}/messages", content=frame)
     if answer.status_code != 200:
         raise RefusedError(_told(answer), field="message")
 

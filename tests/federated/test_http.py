@@ -69,6 +69,11 @@ async def test_what_cannot_be_answered(stage):
     pinned = bytes.fromhex((await rounds.coordinator(round_id)).offer.key)
     with pytest.raises(RefusedError):
         await take_part(http, round_id, bytes(32), lambda _: None, spend=lambda _: None)
+    with pytest.raises(ConflictError, match="nothing came"):
+        await take_part(http, round_id, pinned, lambda _: None, spend=lambda _: None, patience_s=0.2)
+    async with httpx.AsyncClient(base_url="http://127.0.0.1:1") as nowhere:
+        with pytest.raises(ConflictError, match="cannot be reached"):
+            await take_part(nowhere, round_id, pinned, lambda _: None, spend=lambda _: None)
     await rounds.advance(round_id)
     with pytest.raises(ConflictError, match="failed"):
         await take_part(http, round_id, pinned, lambda _: None, spend=lambda _: None)
