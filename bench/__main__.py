@@ -21,6 +21,7 @@ NAMES = (
     "kit",
     "edge",
     "federated_bids",
+    "federated_browser",
     "federated_secagg",
     "experiments_sequences",
     "experiments_bandits",

@@ -20,7 +20,7 @@ from arauto.federated import (
     market_of,
     regions_of,
 )
-from arauto.federated.bids import FRACTIONS, Bidder, best_possible, fitted
+from arauto.federated.bids import FRACTIONS, Bidder, fitted
 
 REGIONS = 10
 
@@ -73,7 +73,6 @@ def main() -> dict[str, Any]:
             "results": [one._asdict() for one in results if "local" not in one.method],
         }
     cost = float(train.price.mean()) * 1000
-    found["knowing_all"] = [best_possible(test, cost / fraction) for fraction in FRACTIONS]
     bidder = fitted("joint", markets["federated"], train, cost / 8)
     speed = milliseconds(bidder, test, cost / 8)
     clicks = found["second"]["clicks"]

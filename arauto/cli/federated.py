@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from functools import partial
@@ -9,36 +10,49 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+import httpx
+import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from granian.constants import Interfaces
+from granian.server.embed import Server as Embedded
 from numpy.typing import NDArray
 from rich.table import Table
 
-from arauto.cli.common import as_json, console, print_json
+from arauto.cli.common import as_json, console, print_json, settings_of
 from arauto.cli.table import read_columns
-from arauto.core.errors import InputError
+from arauto.core.errors import InputError, NotFoundError
 from arauto.federated import (
     FRACTIONS,
+    Ledger,
+    Offer,
     Privacy,
+    Receipt,
     Result,
+    Rounds,
     audit,
     check_auctions,
     compare,
     counts_of,
+    encode,
     federated_market,
     market_of,
     new_offer,
     noise_for,
     play,
     regions_of,
+    take_part,
 )
+from arauto.server.federated import application, keep_moving
+from arauto.store import Store
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_EPSILON = click.FloatRange(0.01, 100)
 
 
 @click.group()
 def federated() -> None:
-    """Many learn together; the coordinator sees only noised sums: bids, simulate, audit."""
+    """Many learn together; the coordinator sees only noised sums: coordinator, client, bids, simulate, audit."""
 
 
 @federated.command()
@@ -170,3 +184,93 @@ def simulate_round(clients: int, dim: int, vanish: float, epsilon: float | None,
             f"{clients} clients, {len(gone)} went away: sum of {found.outcome.live} "
             f"{'exact' if exact else 'WRONG'}, {took:.1f} s of CPU in all"
         )
+
+
+@federated.command()
+@click.option("--task", required=True, help="What is learnt; made with the first round.")
+@click.option("--dim", type=click.IntRange(1, 1 << 20), required=True, help="Length of the model, for a new task.")
+@click.option("--clients", type=click.IntRange(3, 5000), required=True, help="Clients expected.")
+@click.option("--rounds", "count", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Rounds to run.")
+@click.option("--epsilon", default=3.0, show_default=True, type=_EPSILON, help="Of a device, in all rounds.")
+@click.option("--clip", default=1.0, show_default=True, type=click.FloatRange(1e-6, 1e6), help="L2 norm of an update.")
+@click.option("--patience", default=60, show_default=True, type=click.IntRange(1, 86_400), help="Seconds a phase.")
+@click.option("--port", default=8711, show_default=True, type=click.IntRange(1, 65535), help="Where clients reach it.")
+def coordinator(
+    task: str, dim: int, clients: int, count: int, epsilon: float, clip: float, patience: int, port: int
+) -> None:
+    """Serve rounds of a task over HTTP until they are done; killed and started again, it goes on."""
+    live = max(2, clients // 2)
+    privacy = noise_for(epsilon, 1e-6, count, clip, clip / 4096, dim, live)
+
+    async def main() -> None:
+        async with await Store.open(settings_of()) as store:
+            rounds = Rounds(store)
+            try:
+                await store.federated.task(task)
+            except NotFoundError:
+                await rounds.new_task(task, np.zeros(dim), epsilon=epsilon)
+            server = Embedded(application(store, rounds), address="127.0.0.1", port=port, interface=Interfaces.ASGI)
+            serving = asyncio.create_task(server.serve())
+            try:
+                for _ in range(count):
+                    open_ = [row for row in await store.federated.rounds(open_only=True) if row.task == task]
+                    round_id = (
+                        open_[0].id
+                        if open_
+                        else await rounds.open(
+                            task,
+                            clients=clients,
+                            quantum=clip / 4096,
+                            privacy=privacy,
+                            patience_ms=patience * 1000,
+                            live=live,
+                        )
+                    )
+                    await _run_round(store, rounds, round_id, f"http://127.0.0.1:{port}")
+                await asyncio.sleep(2)  # for those who still want their receipt
+            finally:
+                server.stop()  # type: ignore[no-untyped-call]
+                await serving
+
+    asyncio.run(main())
+
+
+async def _run_round(store: Store, rounds: Rounds, round_id: str, address: str) -> None:
+    offer = (await rounds.coordinator(round_id)).offer
+    console.print(f"round {round_id}: {address}  key {offer.key}", soft_wrap=True)
+
+    async def over() -> bool:
+        return (await store.federated.round(round_id)).phase in ("done", "failed")
+
+    await keep_moving(rounds, over)
+    row = await store.federated.round(round_id)
+    console.print(f"  {row.phase} {row.reason}  ε = {offer.privacy.epsilon:.2f} at δ = {offer.privacy.delta:g}")
+
+
+@federated.command()
+@click.option("--url", required=True, help="The coordinator's address.")
+@click.option("--round", "round_id", required=True, help="The round's id, as the coordinator prints it.")
+@click.option("--key", required=True, help="Its public key in hexadecimal, from a channel of your own.")
+@click.option("--update", type=_FILE, required=True, help="A JSON list of numbers. It never leaves unmasked.")
+@click.option("--ledger", type=_FILE, default=Path("federated-ledger.json"), show_default=True, help="What was paid.")
+@click.option("--epsilon", default=3.0, show_default=True, type=_EPSILON, help="The most to give, in all.")
+def client(url: str, round_id: str, key: str, update: Path, ledger: Path, epsilon: float) -> None:
+    """Take part in one round: clip, noise, mask, pay, and keep the receipt."""
+    try:
+        values = np.array(msgspec.json.decode(update.read_bytes(), type=list[float]), np.float64)
+        pinned = bytes.fromhex(key)
+    except (OSError, ValueError, msgspec.MsgspecError) as wrong:
+        raise InputError(str(wrong), field="update", mend="a JSON list of numbers; a key in hex") from None
+
+    def words(offer: Offer) -> NDArray[np.uint32]:
+        if len(values) != offer.dim:
+            raise InputError(f"has {len(values)} numbers, {offer.dim} are asked", field="update")
+        return encode(values, offer)
+
+    async def part() -> Receipt:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+            spend = Ledger(ledger, epsilon=epsilon).spend
+            return (await take_part(http, round_id, pinned, words, spend=spend)).receipt
+
+    receipt = asyncio.run(part())
+    console.print(f"one of {receipt.live}; ε = {receipt.privacy.epsilon:.2f} at δ = {receipt.privacy.delta:g}")

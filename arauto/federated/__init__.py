@@ -19,6 +19,7 @@ from arauto.federated.client import Client, Keys
 from arauto.federated.coordinator import Coordinator, Outcome
 from arauto.federated.local import new_offer, play
 from arauto.federated.privacy import Ledger, decode, encode, epsilon_of, noise_for
+from arauto.federated.remote import take_part
 from arauto.federated.rounds import Rounds
 from arauto.federated.server import Server, median_of
 from arauto.federated.site import MODULE, module
@@ -60,5 +61,6 @@ __all__ = [
     "play",
     "regions_of",
     "replay",
+    "take_part",
     "vectors",
 ]

@@ -166,7 +166,7 @@ class Planned(NamedTuple):
         price = np.arange(PRICES)
         gain = value[:, None] - keep[:, None] + np.interp(budget[:, None] - price, at, row)
         gain = np.where(price <= np.minimum(most, budget)[:, None], gain * self.won, -1.0)
-        return np.asarray(gain.argmax(axis=1), dtype=np.float64)
+        return np.asarray(np.argmax(gain, axis=1), np.float64)
 
 
 def plan(
@@ -307,12 +307,6 @@ def compare(
             clicks, spent, rate = replay(bidder, test, budget, auction)
             found.append(Result(name, fraction, round(whole, 2), clicks, round(spent, 2), round(rate, 4)))
     return found
-
-
-def best_possible(test: Auctions, budget: float) -> int:
-    """Clicks that one who knew the clicks and prices could have bought, cheapest first: an upper bound."""
-    costs = np.sort(test.price[test.click == 1])
-    return int((np.cumsum(costs) <= budget * len(test.price) / EPISODE).sum())
 
 
 def regions_of(log: Auctions, count: int) -> list[Auctions]:

@@ -124,6 +124,11 @@ class Coordinator:
             raise ConflictError(f"the round is {self.phase}", field="round", mend="start another")
         return self.phase
 
+    @property
+    def size(self) -> int:
+        """Clients in the roster."""
+        return len(self._list)
+
     def roster(self) -> bytes:
         """The frame for every client once joining has ended."""
         return self._roster

@@ -66,3 +66,11 @@ def test_an_audit_prints_both_columns(run, monkeypatch):
     assert "0.600" in shown
     assert "5 of 5" in shown
     assert json.loads(run("audit", "--json").stdout)[0]["auc"] == 0.6
+
+
+def test_a_client_says_what_is_wrong(run, tmp_path):
+    words = ("client", "--round", "00" * 16, "--url", "http://127.0.0.1:1", "--update", "u.json")
+    assert "numbers" in run(*words, "--key", "00" * 32, code=2).stderr
+    (tmp_path / "u.json").write_text("[0.1]")
+    assert "key" in run(*words, "--key", "no", code=2).stderr
+    assert "cannot be reached" in run(*words, "--key", "00" * 32, code=5).stderr

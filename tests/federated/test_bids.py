@@ -8,7 +8,6 @@ from arauto.federated.bidding import federated_market
 from arauto.federated.bids import (
     BANDS,
     Auctions,
-    best_possible,
     check_auctions,
     compare,
     counts_of,
@@ -78,11 +77,6 @@ def test_a_plan_wins_more_than_bidding_the_mean_price(market):
         planned += replay(bidder, world, budget)[0]
         flat += replay(Flat(), world, budget)[0]
     assert planned > 1.2 * flat
-
-
-def test_the_bound_of_one_who_knows():
-    log = Auctions(np.array([1, 0, 1]), np.array([5, 1, 7]), np.array([0.1, 0.1, 0.1]))
-    assert best_possible(log, 5 * 1000 / 3) == 1
 
 
 def test_an_expensive_world_is_left_alone():

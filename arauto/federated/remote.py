@@ -1,0 +1,80 @@
+"""A client of a coordinator over HTTP: waits for each frame, sends its four messages, keeps the receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+import httpx
+
+from arauto.core.errors import ConflictError
+from arauto.federated.client import Client
+from arauto.federated.masks import Words
+from arauto.federated.wire import Offer, Receipt, RefusedError
+
+PAUSE_S = 0.1
+_BASE = "/v1/federated/rounds"
+
+
+class Taken(NamedTuple):
+    """What came of taking part: the offer and the coordinator's receipt."""
+
+    offer: Offer
+    receipt: Receipt
+
+
+async def take_part(
+    http: httpx.AsyncClient,
+    round_id: str,
+    pinned: bytes,
+    update: Callable[[Offer], Words],
+    *,
+    spend: Callable[[Offer], None],
+    consent: Callable[[], bool] = lambda: True,
+    patience_s: float = 300.0,
+) -> Taken:
+    """Take part in one round at the base address of ``http``; ``update`` makes the noised words, ``spend`` pays.
+
+    Raises:
+        RefusedError: a side refused.
+        ConflictError: the round failed, or nothing came in ``patience_s`` seconds.
+    """
+    try:
+        async with asyncio.timeout(patience_s):
+            client = Client(await _frame(http, round_id, "offer"), pinned, spend=spend, consent=consent)
+            await _send(http, round_id, client.join())
+            await _send(http, round_id, client.shares(await _frame(http, round_id, "roster")))
+            inbox = await _frame(http, round_id, f"inbox/{client.position}")
+            await _send(http, round_id, client.masked(inbox, update(client.offer)))
+            await _send(http, round_id, client.unmask(await _frame(http, round_id, "ask")))
+            return Taken(client.offer, client.receipt(await _frame(http, round_id, "receipt")))
+    except httpx.HTTPError as failure:
+        raise ConflictError(f"the coordinator cannot be reached: {failure}", field="url", mend="try again") from None
+    except TimeoutError:
+        raise ConflictError(f"nothing came in {patience_s:g} s", field="round", mend="wait for another round") from None
+
+
+async def _frame(http: httpx.AsyncClient, round_id: str, what: str) -> bytes:
+    """The frame, once there is one."""
+    path = f"{_BASE}/{round_id}/{what}"
+    while True:
+        answer = await http.get(path)
+        if answer.status_code == 200:
+            return answer.content
+        if answer.status_code != 204:
+            raise ConflictError(_told(answer), field="round", mend="wait for another round")
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _send(http: httpx.AsyncClient, round_id: str, frame: bytes) -> None:
+    answer = await http.post(f"{_BASE}/{round_id}/messages", content=frame)
+    if answer.status_code != 200:
+        raise RefusedError(_told(answer), field="message")
+
+
+def _told(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["problem"])
+    except (ValueError, KeyError, TypeError):
+        return f"the coordinator answered {answer.status_code}"
