@@ -161,7 +161,7 @@ class Encoder:
             msgspec.structs.replace(self.about, cold=self.about.cold + len(fresh)),
         )
 
-    def save(self, path: Path) -> str:
+    def save(self, path: Path | str) -> str:
         """Write arrays (``.npz``, no pickle) and the description (``.json``, with the SHA-256 of the arrays).
 
         Returns that hash.
@@ -179,7 +179,7 @@ class Encoder:
         return write_sealed(path, arrays.getvalue(), msgspec.to_builtins(self.about))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """What :meth:`save` wrote.
 
         Raises:

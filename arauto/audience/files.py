@@ -24,24 +24,25 @@ def write_whole(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def write_sealed(path: Path, body: bytes, about: Mapping[str, Any]) -> str:
+def write_sealed(path: Path | str, body: bytes, about: Mapping[str, Any]) -> str:
     """Write ``body`` to ``path`` and ``about`` beside it. Returns the SHA-256.
 
     The description is written last and names the body: a reader that finds the two apart knows that a write was cut.
     """
-    sha256 = hashlib.sha256(body).hexdigest()
+    path, sha256 = Path(path), hashlib.sha256(body).hexdigest()
     write_whole(path, body)
     described = {**about, "sha256": sha256, "bytes": len(body)}
     write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(described), indent=2))
     return sha256
 
 
-def read_sealed(path: Path) -> tuple[bytes, dict[str, Any]]:
+def read_sealed(path: Path | str) -> tuple[bytes, dict[str, Any]]:
     """The body and its description.
 
     Raises:
         ModelFileError: one of them is missing, or the body is not the one described.
     """
+    path = Path(path)
     try:
         about = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=dict[str, Any])
         body = path.read_bytes()

@@ -271,7 +271,7 @@ class VisitorIndex:
             elif had[0]:
                 fresh.remove(key)
 
-    def save(self, path: Path, about: Mapping[str, Any] | None = None) -> str:
+    def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> str:
         """Write keys and vectors (``.npz``) and a description (``.json``). Returns the SHA-256 of the first."""
         with self._lock:
             keys = self.keys
@@ -282,7 +282,7 @@ class VisitorIndex:
         return write_sealed(path, body.getvalue(), told)
 
     @classmethod
-    def load(cls, path: Path, *, exact_below: int = EXACT_BELOW) -> Self:
+    def load(cls, path: Path | str, *, exact_below: int = EXACT_BELOW) -> Self:
         """What :meth:`save` wrote; the inverted file, if one was in use, is built again at once.
 
         Raises:
