@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,7 @@ from typing import Any
 import msgspec
 
 from arauto.core.errors import ModelFileError
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` under another name, flush it to the disk, then rename: a crash leaves the old file or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+from arauto.core.files import write_whole
 
 
 def write_sealed(path: Path | str, body: bytes, about: Mapping[str, Any]) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.audience.extras import need
-from arauto.audience.files import write_whole
 from arauto.audience.index import Metric, VisitorIndex
 from arauto.core.errors import InputError
+from arauto.core.files import write_whole
 
 MOST_BYTES = 16 * 2**30
 _ANNOY_HEAD = {"angular": 12, "euclidean": 16}

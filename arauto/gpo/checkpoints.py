@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from arauto.core.errors import ModelFileError
+from arauto.core.files import write_whole
 from arauto.gpo.extras import need
-from arauto.gpo.files import write_whole
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.core.errors import ModelFileError
+from arauto.core.files import write_whole
 from arauto.gpo.extras import need
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` under another name, flush it to the disk, then rename: a crash leaves the old file or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from arauto.core.errors import InputError, ModelFileError
+from arauto.core.files import write_whole
 from arauto.gpo.checkpoints import load_state, save_state
 from arauto.gpo.extras import need
-from arauto.gpo.files import write_whole
 from arauto.gpo.progress import Progress, silent
 
 Tensor = Any

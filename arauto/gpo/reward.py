@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from arauto.core.door import from_json
 from arauto.core.errors import InputError, ModelFileError
+from arauto.core.files import write_whole
 from arauto.gpo.encoders import Encoder, SentenceEncoder, Vectors, encoder_from
-from arauto.gpo.files import load_tensors, save_tensors, write_whole
+from arauto.gpo.files import load_tensors, save_tensors
 from arauto.gpo.finetune import FineTune, fine_tune
 from arauto.gpo.likelihood import RESIDUAL, Contrasts, contrasts_of, ridge
 from arauto.gpo.pairs import Pairs, pairs_of

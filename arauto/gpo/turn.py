@@ -12,8 +12,8 @@ import numpy as np
 
 from arauto.core.door import from_json
 from arauto.core.errors import InputError, ModelFileError
+from arauto.core.files import write_whole
 from arauto.gpo.encoders import sha256_of
-from arauto.gpo.files import write_whole
 from arauto.gpo.gate import GateReport, require_passed
 from arauto.gpo.lm import Generator, open_base, supervise, tiny_generator
 from arauto.gpo.monitors import Monitor, Reading, StopRule, Verdict, diversity

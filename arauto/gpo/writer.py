@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from arauto.core.errors import ModelFileError
+from arauto.core.files import write_whole
 from arauto.gpo.extras import need
-from arauto.gpo.files import load_tensors, save_tensors, write_whole
+from arauto.gpo.files import load_tensors, save_tensors
 from arauto.gpo.lm import Generator
 from arauto.gpo.ppo import Rollout
 
