@@ -66,15 +66,18 @@ class Worker:
     async def _open(self) -> None:
         self._runtime = await Runtime.open(self._settings)
         self._front, self._desk = make_front(self._settings, self._runtime, self._board)
-        beside = (end_with_parent(), self._leave_counts(), self._front.watch())
+        beside = (end_with_parent(), self._leave_counts(), self._front.watch(), self._settle())
         self._tasks = [asyncio.create_task(one) for one in beside]
-        # What is there now stays: a full collection would look at all of it again, for tens of milliseconds.
-        gc.collect()
-        gc.freeze()
+        _freeze()
 
     async def _close(self) -> None:
         await end(*self._tasks)
         await self._runtime.close()
+
+    async def _settle(self) -> None:
+        """The audience is made after the start: its visitors, and the libraries that find segments, stay as well."""
+        await self._runtime.audience.ready.wait()
+        _freeze()
 
     async def _leave_counts(self) -> None:
         while True:
@@ -83,6 +86,12 @@ class Worker:
                 self._board.leave(self._desk.meters.snapshot(self._runtime.counts, self._runtime.served()))
             except OSError as error:
                 log.warning("the counters could not be left: %s", where(error))
+
+
+def _freeze() -> None:
+    """What is there now stays: a full collection would look at all of it again, for tens of milliseconds."""
+    gc.collect()
+    gc.freeze()
 
 
 async def end_with_parent() -> None:
