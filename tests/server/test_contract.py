@@ -18,7 +18,7 @@ CHECKS = (
 
 @pytest.mark.long
 def test_the_server_does_what_its_document_says(settings):
-    with running(msgspec.structs.replace(settings, port=0, rate_limit=0)) as server:
+    with running(msgspec.structs.replace(settings, port=0, rate_limit=0), timeout=300) as server:
         admin = {"authorization": f"Bearer {server.token}"}
         made = httpx.post(f"{server.url}/v1/campaigns", json={"brief": {"product": "watch"}}, headers=admin, timeout=60)
         assert made.status_code == 201
