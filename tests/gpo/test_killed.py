@@ -28,6 +28,7 @@ from arauto.gpo import (  # noqa: E402
 )
 from arauto.gpo.lm import supervise  # noqa: E402
 from arauto.gpo.tables import TablePolicy  # noqa: E402
+from tests import unmeasured  # noqa: E402
 from tests.gpo.data import frame  # noqa: E402
 from tests.gpo.small import small  # noqa: E402
 
@@ -99,8 +100,7 @@ def folder(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "tests.gpo.test_killed", str(folder)],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
-        # Who is killed leaves no coverage.
-        env={name: value for name, value in os.environ.items() if not name.startswith("COV")},
+        env=unmeasured(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     yield folder

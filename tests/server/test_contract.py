@@ -1,6 +1,5 @@
 """The OpenAPI document against the running server: schemathesis makes the requests, and holds the answers to it."""
 
-import os
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import msgspec
 import pytest
 
 from arauto.server import running
+from tests import unmeasured
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
@@ -33,7 +33,7 @@ def test_the_server_does_what_its_document_says(settings):
             text=True,
             check=False,
             cwd=settings.home.parent,
-            env={name: value for name, value in os.environ.items() if not name.startswith("COV")},
+            env=unmeasured(),
         )
         assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
         assert "No issues found" in run.stdout
