@@ -97,6 +97,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    make_encoder(folder / "encoder")
     done = subprocess.run(
         [sys.executable, "-m", "tests.gpo.test_killed", str(folder)],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
@@ -135,9 +136,9 @@ def test_a_model_can_be_moved_and_no_other_encoder_is_taken_for_its_own(folder, 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    # Before the forks, for what these import: each of them would import it again.
-    make_encoder(Path(sys.argv[1]) / "encoder")
-    small(table_of(frame(4)))
+    # Imported before the forks, each of which would do it again. No more than that: threads of tokenizers do not fork.
+    for needed in ("BertModel", "LlamaForCausalLM", "PreTrainedTokenizerFast"):
+        getattr(transformers, needed)
     for name, (stage, die) in STAGES.items():
         child = os.fork()
         if child == 0:
