@@ -126,8 +126,8 @@ def test_preferences_are_learned_and_ties_are_not():
     policy = TablePolicy(4, 1, words=tuple(earned))
     readings = PPO(policy, judge_by(earned.__getitem__), 1, plan, seed=3, monitor=Monitor(QUIET)).run().readings
     found = policy.logits[0, 4].softmax(-1).detach().numpy()
-    assert np.argsort(found).tolist() == [3, 2, 1, 0]
     assert found[0] > 0.6
+    assert found[0] > found[1] > found[2:].max()
     assert readings[-1].kl > readings[0].kl
     assert readings[0].value_loss == pytest.approx(np.log(2), abs=0.05)
     still = TablePolicy(4, 1, words=tuple(earned))
