@@ -69,7 +69,7 @@ class Deed:
 class Done:
     """Where to send the browser after an action, and which message (``dashboard.done_NAME``) to show there.
 
-    ``shown`` are values for the screen's template, when the answer is shown once and kept nowhere (an invitation's link):
+    ``shown`` are values for the screen's template, when the answer is shown once and kept nowhere (an invitation):
     then the page is answered at once, without going elsewhere.
     """
 
