@@ -23,6 +23,7 @@ BEAT_S = 10.0
 """How often a stream is told that it lives, when nothing changes; so late is a browser noticed that went away."""
 STREAM_S = 300.0
 """How long a stream lasts; the browser asks for another by itself."""
+BEAT = b"event: beat\ndata:\n\n"
 MOST = 500
 """So many different parts are kept."""
 
@@ -125,7 +126,7 @@ class Live:
                 except ArautoError as error:
                     log.warning("a part of a page cannot be made: %s", error.problem)
                     return
-                yield b": \n\n" if part.tag == tag else event(part.tag, text)
+                yield BEAT if part.tag == tag else event(part.tag, text)
                 tag = part.tag
         finally:
             part.viewers -= 1
