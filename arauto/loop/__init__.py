@@ -21,7 +21,7 @@ from arauto.loop.datasets import (
 from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
 from arauto.loop.evidence import standard_guardrail
-from arauto.loop.experiment import Experiment, read_experiment
+from arauto.loop.experiment import ComparedArm, Experiment, read_experiment
 from arauto.loop.policy import Policy, make_policy
 from arauto.loop.release import (
     NewRelease,
@@ -46,6 +46,7 @@ __all__ = [
     "AllRefused",
     "Audience",
     "CampaignDetail",
+    "ComparedArm",
     "Created",
     "DecideAnswer",
     "Decider",

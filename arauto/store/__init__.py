@@ -3,7 +3,7 @@
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
-from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, TaskRow
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, RoundTally, TaskRow
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
 from arauto.store.privacy import Privacy
@@ -16,6 +16,7 @@ from arauto.store.records import (
     AuditEntry,
     Consent,
     Counts,
+    EdgeUse,
     FirstKit,
     GroupOutcomes,
     JobState,
@@ -56,6 +57,7 @@ __all__ = [
     "Catalogue",
     "Consent",
     "Counts",
+    "EdgeUse",
     "EventLog",
     "FederatedModel",
     "FederatedRounds",
@@ -79,6 +81,7 @@ __all__ = [
     "Rollouts",
     "Rollups",
     "RoundRow",
+    "RoundTally",
     "SeriesPoint",
     "StageMark",
     "StageTotals",

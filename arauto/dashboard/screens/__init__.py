@@ -6,15 +6,33 @@ from arauto.core.people import Person
 from arauto.dashboard.screen import Screen
 from arauto.dashboard.screens import (
     account,
+    archive,
     audit,
+    bandit,
     campaigns,
+    edge,
+    experiment,
+    federated,
+    funnel,
     overview,
+    privacy,
+    rollout,
+    segments,
     users,
 )
 
 SCREENS: tuple[Screen, ...] = (
     campaigns.SCREEN,
     overview.SCREEN,
+    experiment.SCREEN,
+    rollout.SCREEN,
+    bandit.SCREEN,
+    funnel.SCREEN,
+    segments.SCREEN,
+    federated.SCREEN,
+    edge.SCREEN,
+    archive.SCREEN,
+    privacy.SCREEN,
     audit.SCREEN,
     users.SCREEN,
     account.SCREEN,

@@ -3,6 +3,7 @@
 // half-filled forms stay. Where no stream comes through, the part is asked for every two seconds instead.
 
 const EVERY = 2000;
+const SILENCE = 25000; // the server says every ten seconds that it is there
 const part = /** @type {HTMLElement | null} */ (document.querySelector('[data-live]'));
 const bar = /** @type {HTMLElement | null} */ (document.querySelector('[data-live-bar]'));
 const status = bar?.querySelector('[role=status]');
@@ -71,12 +72,13 @@ function follow() {
   stream = null;
   if (!part?.dataset.live || paused || document.hidden) return;
   const own = stream = new EventSource(part.dataset.live);
-  own.onopen = () => { since = Date.now(); say('live'); };
+  const hear = () => { since = Date.now(); say('live'); };
+  own.onopen = hear;
+  own.addEventListener('beat', hear);
   own.onmessage = (message) => {
     tag = message.lastEventId;
-    since = Date.now();
     show(message.data);
-    say('live');
+    hear();
   };
   own.onerror = () => {
     // The browser tries again by itself unless the server refused.
@@ -94,7 +96,14 @@ button?.addEventListener('click', () => {
 });
 if (bar) bar.hidden = false;
 if (part) {
-  addEventListener('offline', () => { if (!paused) say('stale'); });
+  setInterval(() => {
+    if (paused || document.hidden) return;
+    if (!navigator.onLine) say('stale');
+    else if (stream && Date.now() - since > SILENCE) {
+      say('stale');
+      follow();
+    }
+  }, EVERY);
   addEventListener('online', follow);
   document.addEventListener('visibilitychange', follow);
   addEventListener('pagehide', () => stream?.close());
