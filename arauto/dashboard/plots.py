@@ -8,7 +8,7 @@ from html import escape
 
 import msgspec
 
-from arauto.dashboard.charts import Format, hue_class, nice_ticks, nice_times, svg
+from arauto.dashboard.charts import BOLD, Format, hue_class, nice_ticks, nice_times, svg
 
 _LEFT, _RIGHT, _TOP, _DEPTH = 58.0, 30.0, 10.0, 210.0
 _LETTER = 7.2
@@ -78,7 +78,9 @@ def line_chart(
         for at in ticks
         if low - 1e-9 <= at <= high + 1e-9
     ]
-    drawn += [f'<path class="mark" d="M{x(at):.1f} {_TOP}v{_DEPTH}"/>' for at in marks if moments[0] <= at]
+    drawn += [
+        f'<path class="mark" d="M{x(at):.1f} {_TOP}v{_DEPTH}"/>' for at in marks if moments[0] <= at <= moments[-1]
+    ]
     drawn += [_line(line, [x(at) for at in moments], y) for line in lines]
     drawn += _names(lines, width - _RIGHT + 8, y)
     for seconds in nice_times(span / 1000, count=max(2, int((width - left - _RIGHT) // 110))):
@@ -96,10 +98,11 @@ def _line(line: Line, xs: Sequence[float], y: Place) -> str:
         if value is not None:
             path.append(f"{pen}{at:.1f} {y(value):.1f}")
             pen = "L"
+    drawn = f'<path class="line" d="{"".join(path)}"/>'
     if len(path) == 1:
-        path.append(f"{path[0].replace('M', 'L')}")
-    drawn = "".join(path)
-    return f'<g class="{hue_class(line.hue)}"><title>{escape(line.name)}</title><path class="line" d="{drawn}"/></g>'
+        across, down = path[0].removeprefix("M").split(" ")
+        drawn = f'<circle class="dot" cx="{across}" cy="{down}" r="5.5"/>'
+    return f'<g class="{hue_class(line.hue)}"><title>{escape(line.name)}</title>{drawn}</g>'
 
 
 def _names(lines: Sequence[Line], x: float, y: Place) -> list[str]:
@@ -142,7 +145,7 @@ def map_chart(spots: Sequence[Spot], *, width: int, title: str, words: str) -> s
 
 def evidence_chart(rows: Sequence[Evidence], *, width: int, title: str, words: str, safe: str, harmful: str) -> str:
     """Each guardrail's evidence against its two boundaries: to the right enough to go on, to the left to roll back."""
-    left = 16.0 + _LETTER * max(len(row.name) for row in rows)
+    left = 16.0 + BOLD * max(len(row.name) for row in rows)
     right = 14.0
     middle, half = (left + width - right) / 2, (width - left - right) / 2 - 8
     bottom = 34.0 * len(rows) + 24

@@ -19,7 +19,7 @@ class Rung(NamedTuple):
     """A step of a funnel: how many decisions reached it, of all that were seen."""
 
     name: str
-    count: int
+    reached: int
     rate: Estimate | None
 
 
@@ -74,7 +74,7 @@ def _line(variant: Any, place: int, totals: Sequence[ArmTotals], segments: list[
     cells = []
     for segment in segments:
         found = rungs(row for row in totals if row.variant_id == variant.id and row.segment == segment)
-        cells.append((segment, found[place_of].rate, found[0].count))
+        cells.append((segment, found[place_of].rate, found[0].reached))
     return {"variant": variant, "hue": place % charts.HUES, "cells": cells}
 
 
@@ -84,7 +84,7 @@ async def table(view: View) -> File:
     campaign = await store.catalogue.campaign(view.id)
     names = {variant.id: variant.name for variant in await store.catalogue.variants(view.id)}
     lines = [
-        [names.get(row.variant_id, ""), row.segment, rung.name, rung.count]
+        [names.get(row.variant_id, ""), row.segment, rung.name, rung.reached]
         + ([rung.rate.value, rung.rate.low, rung.rate.high] if rung.rate else ["", "", ""])
         for row in await store.rollups.totals(view.id)
         for rung in rungs([row])

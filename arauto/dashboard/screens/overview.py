@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from arauto.core.campaign import CampaignState
 from arauto.dashboard import pages
 from arauto.dashboard.money import HOUR_MS, Changes, Costs, changes_of, costs_of, period_of
 from arauto.dashboard.report import shares_csv, variants_csv
@@ -64,8 +65,9 @@ async def whole(view: View) -> File:
 
 async def move(deed: Deed) -> Done:
     """Launch, pause, resume or end."""
-    state = deed.form.get("state", "")
-    if state not in ("live", "paused", "ended") or (state == "ended" and deed.form.get("sure") != "yes"):
+    states: dict[str, CampaignState] = {"live": "live", "paused": "paused", "ended": "ended"}
+    state = states.get(deed.form.get("state", ""))
+    if state is None or (state == "ended" and deed.form.get("sure") != "yes"):
         raise RefusedError("not_sure", "state")
     await deed.runtime.store.catalogue.set_campaign_state(deed.id, state, deed.person.actor)
     await deed.runtime.reload(deed.id)

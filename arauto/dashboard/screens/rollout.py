@@ -91,12 +91,13 @@ def _evidence(release: Release, words: Words) -> Figure:
 
 def _effects(release: Release, words: Words) -> Figure | None:
     """What each guardrail measures of the change, on its interval, beside zero."""
+    ceilings = {rail.name for rail in release.plan.guardrails if rail.kind == "ceiling"}
     drawn = [
         charts.Arm(
             name=one.name, hue=place, value=one.change, low=one.low, high=one.high, text=words.signed(one.change)
         )
         for place, one in enumerate(release.readings)
-        if one.change is not None and one.low is not None and one.high is not None
+        if one.name not in ceilings and one.change is not None and one.low is not None and one.high is not None
     ]
     if not drawn:
         return None
@@ -122,16 +123,21 @@ def _effects(release: Release, words: Words) -> Figure | None:
 
 def _reading(release: Release, place: int, words: Words) -> dict[str, Any]:
     one, rail = release.readings[place], release.plan.guardrails[place]
+    # A ceiling is held against the plain rate; the others against the control.
+    ceiling = rail.kind == "ceiling"
+    write = words.percent if ceiling else words.signed
     between = ""
     if one.low is not None and one.high is not None:
-        between = words("between", low=words.signed(one.low), high=words.signed(one.high))
+        between = words("between", low=write(one.low), high=write(one.high))
     return {
         "name": one.name,
         "kind": words(f"rail_{rail.kind}"),
         "bad": words(f"bad_{rail.bad}"),
-        "change": NONE if one.change is None else words.signed(one.change),
+        "change": NONE if one.change is None else write(one.change),
         "between": between,
-        "tolerance": words.percent(one.tolerance, 0),
+        "tolerance": words("at_most", value=words.percent(rail.ceiling, 0))
+        if ceiling
+        else words.percent(one.tolerance, 0),
     }
 
 

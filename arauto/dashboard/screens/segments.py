@@ -83,7 +83,8 @@ async def _found(view: View) -> Segments | None:
 
 async def _best(view: View) -> dict[int, list[dict[str, Any]]]:
     """The variant that each segment answers best, of each live campaign: of those with a hundred showings there."""
-    store, told = view.runtime.store, {}
+    store = view.runtime.store
+    told: dict[int, list[dict[str, Any]]] = {}
     live = [campaign for campaign in await store.catalogue.campaigns() if campaign.state == "live"]
     for campaign in live[:20]:
         variants = [one for one in await store.catalogue.variants(campaign.id) if one.state == "live"]
