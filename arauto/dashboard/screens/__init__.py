@@ -7,13 +7,23 @@ from arauto.dashboard.screen import Screen
 from arauto.dashboard.screens import (
     account,
     audit,
+    brief,
     campaigns,
+    launch,
+    new,
     overview,
+    plan,
+    texts,
     users,
 )
 
 SCREENS: tuple[Screen, ...] = (
     campaigns.SCREEN,
+    new.SCREEN,
+    brief.SCREEN,
+    texts.SCREEN,
+    plan.SCREEN,
+    launch.SCREEN,
     overview.SCREEN,
     audit.SCREEN,
     users.SCREEN,
