@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -56,11 +57,7 @@ def read_form(form: Mapping[str, str], campaign: Campaign, names: list[str]) -> 
     if baseline not in names:
         raise InputError("is not a chosen text", field="baseline", mend="choose one of the list")
     steps = tuple(_number(part, "steps") / 100 for part in form["steps"].replace(",", " ").split())
-    if (
-        len(steps) < 2
-        or any(low >= high for low, high in zip(steps, steps[1:], strict=False))
-        or not (steps[0] > 0 and steps[-1] == 1)
-    ):
+    if len(steps) < 2 or any(low >= high for low, high in pairwise(steps)) or not (steps[0] > 0 and steps[-1] == 1):
         raise InputError("does not rise to 100", field="steps", mend="give rising percentages that end in 100")
     budget = _number(form["budget"], "budget") / 100
     rails = tuple(standard_guardrail(name) for name in form["rails"].split() if name in RAILS)

@@ -80,11 +80,12 @@ class Done:
 
 @dataclass(frozen=True)
 class File:
-    """A file to download."""
+    """A file to download; or, ``inline``, one that a page shows."""
 
     body: bytes
     name: str
     kind: str = "text/csv; charset=utf-8"
+    inline: bool = False
 
 
 Values = Callable[[View], Awaitable[dict[str, Any]]]

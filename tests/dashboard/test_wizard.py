@@ -73,7 +73,7 @@ async def test_a_campaign_goes_from_a_sentence_to_a_page_that_shows_it(inside, r
     assert kept[0].copy.title == good["title"]
     assert kept[0].origin.engine == "given"
 
-    plan = {"allocation": "thompson", "assignment": "decision", "holdout": "0", "attribution": "7", "ramp": "steps", "baseline": "a",
+    plan = {"allocation": "thompson", "assignment": "decision", "holdout": "0", "attribution": "7", "ramp": "steps", "baseline": "a",  # noqa: E501
             "steps": "10 50 100", "budget": "5", "rails": "ctr"}  # fmt: skip
     refused = await send(web, f"{at}/plan/apply", **{**plan, "steps": "50 10"})
     assert refused.status_code == 422
@@ -173,9 +173,9 @@ def test_a_form_gives_back_the_brief_it_was_made_of():
 @pytest.mark.parametrize(
     ("name", "typed", "faulty"),
     [
-        ("product", "", "product"), ("link", "javascript:alert(1)", "link"), ("age_low", "60", "age_low"), ("age_low", "x", "age_low"),
-        ("offer.price", "12,345", "offer.price"), ("offer.price", "10", "offer.currency"), ("offer.currency", "real", "offer.currency"),
-        ("offer.discount", "200", "offer.discount"), ("offer.deadline", "soon", "offer.deadline"), ("brand.colours", "red", "brand.colours"),
+        ("product", "", "product"), ("link", "javascript:alert(1)", "link"), ("age_low", "60", "age_low"), ("age_low", "x", "age_low"),  # noqa: E501
+        ("offer.price", "12,345", "offer.price"), ("offer.price", "10", "offer.currency"), ("offer.currency", "real", "offer.currency"),  # noqa: E501
+        ("offer.discount", "200", "offer.discount"), ("offer.deadline", "soon", "offer.deadline"), ("brand.colours", "red", "brand.colours"),  # noqa: E501
         ("claims", "| proof", "claims"), ("goal", "fame", "goal"), ("focus", "\u202e", "focus"),
     ],
 )  # fmt: skip
@@ -201,7 +201,7 @@ def test_amounts_are_read_as_either_language_writes_them(typed, price):
 
 @pytest.mark.parametrize(
     ("typed", "origin"),
-    [("https://Shop.example/x", "https://shop.example"), ("shop.example:8080", "https://shop.example:8080"), ("http://[::1]:80/", "http://[::1]:80")],
+    [("https://Shop.example/x", "https://shop.example"), ("shop.example:8080", "https://shop.example:8080"), ("http://[::1]:80/", "http://[::1]:80")],  # noqa: E501
 )  # fmt: skip
 def test_an_address_becomes_an_origin(typed, origin):
     assert _origin(typed) == origin

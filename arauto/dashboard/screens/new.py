@@ -21,9 +21,7 @@ async def start(deed: Deed) -> Done:
     """Understand the sentence and begin a draft of it; what it did not say is asked next."""
     typed = deed.form.get("prompt", "")
     try:
-        if len(typed) > PROMPT_MOST:
-            raise BriefError(f"has {len(typed)} characters", field="prompt", mend=f"use at most {PROMPT_MOST}")
-        new = NewCampaign(brief={"prompt": typed}, copies=())
+        new = NewCampaign(brief={"prompt": typed[:PROMPT_MOST]}, copies=())
         made = await create_campaign(deed.runtime.store, deed.runtime.settings, new, actor=deed.person.actor)
     except BriefError as fault:
         return Done(shown={"typed": typed, "fault": fault})
