@@ -184,7 +184,7 @@ class _Desk:
         async def make() -> str:
             return pages.render_part(screen, view, await screen.values(view))
 
-        return self._live.part(key, make)
+        return self._live.part(key, make, screen.every)
 
     async def _act(self, screen: Screen, name: str, request: Request, person: Person) -> Response:
         deed = Deed(
@@ -202,6 +202,8 @@ class _Desk:
             return await self._page(screen, request, person, status=error.status, problem=error)
         finally:
             self._sessions.forget()
+        if done.file is not None:
+            return _download(done.file)
         if done.shown:
             return await self._page(screen, request, person, shown=done.shown)
         to = done.to or screen.at(request.path_params)

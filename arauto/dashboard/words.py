@@ -85,6 +85,11 @@ class Words:
     def percent(self, share: float | None, decimals: int = 2) -> str:
         return NONE if share is None else percent(share, self.language, decimals)
 
+    def signed(self, share: float, decimals: int = 1) -> str:
+        """A relative change: ``+3,2%``, ``−1,0%``."""
+        text = percent(abs(share), self.language, decimals)
+        return text if text == percent(0.0, self.language, decimals) else f"{'−' if share < 0 else '+'}{text}"
+
     def chance(self, chance: float | None) -> str:
         """A probability for the eye: never a flat 0 % or 100 %, which no data can show."""
         if chance is None:
@@ -109,7 +114,7 @@ class Words:
 
     def rate_interval(self, estimate: Estimate | None) -> str:
         """``0,98% a 1,55%``; empty where there is no estimate."""
-        return "" if estimate is None else self._between(self.percent(estimate.low), self.percent(estimate.high))
+        return "" if estimate is None else self.between(self.percent(estimate.low), self.percent(estimate.high))
 
     def mean(self, estimate: Estimate | None) -> str:
         return NONE if estimate is None else self.number(estimate.value, 2)
@@ -117,7 +122,7 @@ class Words:
     def mean_interval(self, estimate: Estimate | None) -> str:
         if estimate is None:
             return ""
-        return self._between(self.number(estimate.low, 2), self.number(estimate.high, 2))
+        return self.between(self.number(estimate.low, 2), self.number(estimate.high, 2))
 
     def time_interval(self, vital: Vital | None) -> str:
         """As :meth:`rate_interval`, of milliseconds; an end that nothing bounds yet is said so."""
@@ -127,7 +132,7 @@ class Words:
             return self("at_least", value=self.milliseconds(vital.low))
         if vital.low is None:
             return self("at_most", value=self.milliseconds(vital.high))
-        return self._between(self.milliseconds(vital.low), self.milliseconds(vital.high))
+        return self.between(self.milliseconds(vital.low), self.milliseconds(vital.high))
 
     def moment(self, unix_ms: int) -> str:
         """``21/11/2026 14:05 UTC``."""
@@ -142,5 +147,12 @@ class Words:
                 return f"{whole // size} {unit}"
         return f"{whole} s" if whole else "0"
 
-    def _between(self, low: str, high: str) -> str:
+    def span(self, milliseconds: int) -> str:
+        """A time to the unit that matters: ``7 d``."""
+        seconds = milliseconds / 1000
+        unit = next((size for size in (86400, 3600, 60) if seconds >= 2 * size), 1)
+        return self.elapsed(round(seconds / unit) * unit)
+
+    def between(self, low: str, high: str) -> str:
+        """``1 to 2``."""
         return self("between", low=low, high=high)

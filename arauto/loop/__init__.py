@@ -26,7 +26,7 @@ from arauto.loop.datasets import (
 from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
 from arauto.loop.evidence import default_rails, standard_guardrail
-from arauto.loop.experiment import Experiment, read_experiment
+from arauto.loop.experiment import ComparedArm, Experiment, read_experiment
 from arauto.loop.kits import brief_findings, kit_folder, make_kit_later, read_kit, unwaive, waive_finding
 from arauto.loop.policy import Policy, check_deal, make_policy
 from arauto.loop.release import (
@@ -52,6 +52,7 @@ __all__ = [
     "AllRefused",
     "Audience",
     "CampaignDetail",
+    "ComparedArm",
     "Created",
     "DecideAnswer",
     "Decider",

@@ -3,7 +3,7 @@
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
-from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, TaskRow
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, RoundTally, TaskRow
 from arauto.store.forms import Forms
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
@@ -17,6 +17,7 @@ from arauto.store.records import (
     AuditEntry,
     Consent,
     Counts,
+    EdgeUse,
     FirstKit,
     GroupOutcomes,
     JobState,
@@ -57,6 +58,7 @@ __all__ = [
     "Catalogue",
     "Consent",
     "Counts",
+    "EdgeUse",
     "EventLog",
     "FederatedModel",
     "FederatedRounds",
@@ -81,6 +83,7 @@ __all__ = [
     "Rollouts",
     "Rollups",
     "RoundRow",
+    "RoundTally",
     "SeriesPoint",
     "StageMark",
     "StageTotals",

@@ -51,6 +51,19 @@ class RoundRow(msgspec.Struct, frozen=True):
         return f"RoundRow({self.id}, {self.task}, {self.phase})"
 
 
+class RoundTally(msgspec.Struct, frozen=True, kw_only=True):
+    """A round for the eye. ``messages``: how many of each phase were taken; ``rho`` counts once it is ``charged``."""
+
+    id: str
+    task: str
+    phase: str
+    deadline_ms: int
+    rho: float
+    charged: bool
+    reason: str
+    messages: dict[str, int]
+
+
 class FederatedModel(msgspec.Struct, frozen=True):
     """A model of a task. ``weights``: float32, little-endian; ``round`` None: the first."""
 
@@ -89,6 +102,31 @@ class FederatedRounds:
         if row is None:
             raise NotFoundError(f"there is no task {name!r}", field="task", mend="make it first")
         return TaskRow(**row)
+
+    async def tasks(self) -> list[TaskRow]:
+        """All tasks, by name."""
+        rows = await self._database.fetch("SELECT name, epsilon, delta, rho FROM federated_tasks ORDER BY name")
+        return [TaskRow(**row) for row in rows]
+
+    async def tally(self, limit: int = 50) -> list[RoundTally]:
+        """The last rounds, the latest first, with how many messages each phase took."""
+        rows = await self._database.fetch(
+            "SELECT r.id, r.task, r.phase, r.deadline_ms, r.rho, r.charged, r.reason, coalesce((SELECT"
+            " jsonb_object_agg(phase, n) FROM (SELECT phase, count(*) AS n FROM federated_messages m"
+            " WHERE m.round = r.id GROUP BY 1) AS counted), '{}') AS messages"
+            " FROM federated_rounds r ORDER BY r.deadline_ms DESC, r.id LIMIT %s",
+            [limit],
+        )
+        return [RoundTally(**row) for row in rows]
+
+    async def versions(self, task: str, limit: int = 20) -> list[FederatedModel]:
+        """The last models of a task, the oldest of them first."""
+        rows = await self._database.fetch(
+            "SELECT task, version, sha256, weights, state, round FROM federated_models WHERE task = %s"
+            " ORDER BY version DESC LIMIT %s",
+            [task, limit],
+        )
+        return [FederatedModel(**row) for row in reversed(rows)]
 
     async def model(self, task: str, version: int | None = None) -> FederatedModel:
         """The last model of a task, or that version. Raises :class:`NotFoundError`."""

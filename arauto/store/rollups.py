@@ -18,6 +18,7 @@ from arauto.store.records import (
     COUNTERS,
     ArmOutcomes,
     ArmTotals,
+    EdgeUse,
     GroupOutcomes,
     PartTotals,
     Recount,
@@ -169,6 +170,20 @@ class Rollups:
             [campaign_id, UUID(int=since_ms << 80), DAY_MS],
         )
         return {row["decisions"]: row["visitors"] for row in rows}
+
+    async def edge(self, since_ms: int) -> list[EdgeUse]:
+        """What devices told of their model since then (custom events ``edge`` with ``model``, ``ms``, ``fallback``),
+        the version used most first. Props that are not of that form do not count."""
+        rows = await self._database.fetch(
+            "SELECT left(coalesce(props ->> 'model', ''), 64) AS model, count(*) AS answers,"
+            " percentile_cont(0.5) WITHIN GROUP (ORDER BY (props ->> 'ms')::float8) AS p50,"
+            " percentile_cont(0.95) WITHIN GROUP (ORDER BY (props ->> 'ms')::float8) AS p95,"
+            " count(*) FILTER (WHERE props -> 'fallback' = 'true') AS fallbacks"
+            " FROM events WHERE type = 'custom' AND name = 'edge' AND event_id >= %s"
+            " AND jsonb_typeof(props -> 'ms') = 'number' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 50",
+            [UUID(int=since_ms << 80)],
+        )
+        return [EdgeUse(**row) for row in rows]
 
     async def last_decided(self, campaign_id: int) -> int:
         """The minute of the last decision that was seen; 0: none was."""
