@@ -7,6 +7,7 @@ from typing import Any
 from bench.machine import write_result
 
 NAMES = (
+    "audience_crash",
     "audience_freshness",
     "audience_index",
     "audience_offers",
