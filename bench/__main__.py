@@ -12,6 +12,7 @@ NAMES = (
     "audience_index",
     "audience_offers",
     "audience_quality",
+    "audience_segments",
     "http",
     "events",
     "store",
