@@ -7,10 +7,12 @@ from typing import Any
 from bench.machine import write_result
 
 NAMES = (
+    "audience_crash",
     "audience_freshness",
     "audience_index",
     "audience_offers",
     "audience_quality",
+    "audience_segments",
     "http",
     "events",
     "store",
