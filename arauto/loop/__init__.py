@@ -22,6 +22,7 @@ from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
 from arauto.loop.evidence import standard_guardrail
 from arauto.loop.experiment import Experiment, read_experiment
+from arauto.loop.federated import FederatedRound, FederatedTask, federated_tasks, release_model
 from arauto.loop.policy import Policy, make_policy
 from arauto.loop.release import (
     NewRelease,
@@ -52,6 +53,8 @@ __all__ = [
     "Estimate",
     "EventsAnswer",
     "Experiment",
+    "FederatedRound",
+    "FederatedTask",
     "Neighbours",
     "NewCampaign",
     "NewRelease",
@@ -78,6 +81,7 @@ __all__ = [
     "create_campaign",
     "describe_replay",
     "examine",
+    "federated_tasks",
     "latest_release",
     "list_releases",
     "load_open_bandit",
@@ -91,6 +95,7 @@ __all__ = [
     "read_experiment",
     "read_release",
     "register_jobs",
+    "release_model",
     "replay_log",
     "standard_guardrail",
     "start_release",

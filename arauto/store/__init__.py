@@ -3,7 +3,7 @@
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
-from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, TaskRow
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, SiteRow, TaskRow
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
 from arauto.store.privacy import Privacy
@@ -79,6 +79,7 @@ __all__ = [
     "Rollups",
     "RoundRow",
     "SeriesPoint",
+    "SiteRow",
     "StageMark",
     "StageTotals",
     "StageVital",
