@@ -28,12 +28,32 @@ def chances(weights: Floats, features: Ints, scale: Floats | None = None) -> Flo
     return np.asarray(1.0 / (1.0 + np.exp(-scaled[features].sum(axis=1))))
 
 
-def counts(features: Ints, dim: int) -> Floats:
-    """How often a client met each bucket."""
-    return np.bincount(features.ravel(), minlength=dim).astype(np.float64)
+def tally(features: Ints, dim: int) -> Floats:
+    """What a client sends to be counted: for each bucket whether it met it, then how often, divided by eight. Bucket 0,
+    the bias, is known to everyone and left out. The norm stays small, so little noise hides it."""
+    often = np.bincount(features.ravel(), minlength=dim).astype(np.float64)
+    often[0] = 0.0
+    return np.concatenate((np.minimum(often, 1.0), often / 8))
 
 
-def scale_of(frequency: Floats, power: float, least: float = 1e-4) -> Floats:
-    """Each bucket's scale from how often an impression has it: (f + ``least``)^−``power``, bucket 0's being 1."""
-    scale = (np.clip(frequency, 0.0, 1.0) + least) ** -power
+def frequency_of(tallies: Floats, impressions: float, noise: float) -> Floats:
+    """How often an impression has each bucket, of the mean of :func:`tally` over clients with so many ``impressions``.
+
+    What a client has at all is told more surely than how often; the latter counts where it stands out by four times
+    ``noise``, its standard deviation in the mean. Buckets that one client has in all of its impressions need that.
+    """
+    dim = len(tallies) // 2
+    rare, often = tallies[:dim] / impressions, tallies[dim:] * 8 / impressions
+    found = np.where(often > 4 * noise * 8 / impressions, often, rare)
+    found[0] = 1.0
+    return np.clip(found, 0.0, 1.0)
+
+
+def scale_of(frequency: Floats, power: float = 0.5, least: float = 5e-4) -> Floats:
+    """Each bucket's scale from how often an impression has it: (f + ``least``)^−``power``, bucket 0's being 1.
+
+    At ½ all buckets move alike for the same evidence, and noise costs each as much: what clipping and a few noisy
+    rounds need.
+    """
+    scale = (frequency + least) ** -power
     return np.asarray(scale / scale[0])

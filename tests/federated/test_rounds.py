@@ -211,3 +211,7 @@ def test_adam_and_the_median():
     assert np.abs(weights - [1, -1]).max() < 0.5
     assert median_of([np.zeros(2), np.ones(2), np.full(2, 1e9)]).tolist() == [1, 1]
     assert Server(rate=0.5).step(np.zeros(1), np.ones(1), b"")[0].tolist() == [0.5]
+    heavy, state = Server(momentum=0.5), b""
+    for expected in (1.0, 2.5, 4.25):
+        weights, state = heavy.step(np.zeros(1) if not state else weights, np.ones(1), state)
+        assert weights.tolist() == [expected]

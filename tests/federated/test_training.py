@@ -6,7 +6,7 @@ import pytest
 from arauto.core.errors import ConflictError, InputError
 from arauto.federated import Server, Training, train
 from arauto.federated.audit import auc
-from arauto.federated.clicks import chances, counts, gradient, scale_of
+from arauto.federated.clicks import chances, frequency_of, gradient, scale_of, tally
 
 DIM, PEOPLE = 32, 120
 
@@ -81,7 +81,11 @@ def test_a_masked_sum_that_differs_is_a_fault(monkeypatch):
 
 
 def test_scaled_buckets_are_the_same_model():
-    scale = scale_of(counts(FEATURES.reshape(-1, 4), DIM) / FEATURES[..., 0].size, 0.5)
+    tallies = np.mean([tally(one, DIM) for one in FEATURES], axis=0)
+    frequency = frequency_of(tallies, 20, 0.001)
+    truth = np.array([(bucket == FEATURES).any(axis=2).mean() for bucket in range(DIM)])
+    assert frequency == pytest.approx(truth, rel=0.2)
+    scale = scale_of(frequency)
     assert scale[0] == 1.0
     assert scale[1:].min() > 1.0
     weights = np.random.default_rng(0).normal(size=DIM)
