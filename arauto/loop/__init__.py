@@ -27,6 +27,7 @@ from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
 from arauto.loop.evidence import default_rails, standard_guardrail
 from arauto.loop.experiment import ComparedArm, Experiment, read_experiment
+from arauto.loop.federated import FederatedRound, FederatedTask, federated_tasks, release_model
 from arauto.loop.kits import brief_findings, kit_folder, make_kit_later, read_kit, unwaive, waive_finding
 from arauto.loop.policy import Policy, check_deal, make_policy
 from arauto.loop.release import (
@@ -59,6 +60,8 @@ __all__ = [
     "Estimate",
     "EventsAnswer",
     "Experiment",
+    "FederatedRound",
+    "FederatedTask",
     "Neighbours",
     "NewCampaign",
     "NewRelease",
@@ -91,6 +94,7 @@ __all__ = [
     "default_rails",
     "describe_replay",
     "examine",
+    "federated_tasks",
     "findings_of",
     "kit_folder",
     "latest_release",
@@ -108,6 +112,7 @@ __all__ = [
     "read_kit",
     "read_release",
     "register_jobs",
+    "release_model",
     "replay_log",
     "standard_guardrail",
     "start_release",

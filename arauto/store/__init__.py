@@ -3,7 +3,7 @@
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
-from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, RoundTally, TaskRow
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, SiteRow, TaskRow
 from arauto.store.forms import Forms
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
@@ -83,8 +83,8 @@ __all__ = [
     "Rollouts",
     "Rollups",
     "RoundRow",
-    "RoundTally",
     "SeriesPoint",
+    "SiteRow",
     "StageMark",
     "StageTotals",
     "StageVital",

@@ -20,10 +20,9 @@ from arauto.dashboard.live import Live
 from arauto.dashboard.money import changes_of, costs_of, period_of
 from arauto.dashboard.screen import csv_file
 from arauto.dashboard.screens.bandit import cumulated
-from arauto.dashboard.screens.federated import dropped, norms, spent
 from arauto.experiments import rate_sequence
 from arauto.loop import build_report, read_experiment
-from arauto.store import FederatedModel, RoundTally, SeriesPoint, TaskRow
+from arauto.store import RoundRow, SeriesPoint
 from tests.dashboard.conftest import HOST
 
 FROM_HERE = {"Origin": HOST}
@@ -308,25 +307,12 @@ async def test_federated_rounds_with_their_budget(inside, runtime):
     assert "ε 8.00" in page
     assert "No round has been opened yet" in page
     assert rows_of(await inside.get("/dashboard/federated/rounds.csv")) == []
-
-
-def test_rounds_are_reckoned():
-    assert spent(TaskRow("t", 8.0, 1e-6, 0.0)) == 0.0
-    assert 0.5 < spent(TaskRow("t", 8.0, 1e-6, 0.02)) <= 0.02 + 2 * (0.02 * 13.816) ** 0.5
-    import numpy as np
-
-    def model(version, *values):
-        return FederatedModel("t", version, "", np.array(values, "<f4").tobytes(), b"", None)
-
-    assert norms([model(1, 0, 0), model(2, 3, 4), model(3, 3, 4, 5)]) == [(2, 5.0)]
-
-    def tally(phase, **messages):
-        return RoundTally(
-            id="r", task="t", phase=phase, deadline_ms=0, rho=0.1, charged=True, reason="", messages=messages
-        )
-
-    assert dropped(tally("join", join=5)) is None
-    assert dropped(tally("done", join=5, shares=5, masked=4)) == 1
+    row = RoundRow(id="ab" * 16, task="bids", offer=b"", rho=0.02, patience_ms=1000, deadline_ms=9)
+    await runtime.store.federated.open_round(row)
+    (line,) = rows_of(await inside.get("/dashboard/federated/rounds.csv"))
+    assert (line["round"], line["phase"], line["clients"]) == (row.id, "join", "0")
+    assert 0.5 < float(line["epsilon"]) <= 0.02 + 2 * (0.02 * 13.816) ** 0.5  # Bun & Steinke 2016, proposition 1.3
+    assert row.id[:12] in (await inside.get("/dashboard/federated")).text
 
 
 def point(at, variant=1, **counts):
