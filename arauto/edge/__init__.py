@@ -1,11 +1,12 @@
 """Small models in the visitor's browser: what is written there stays there."""
 
+from arauto.edge.convert import to_onnx, to_tfjs
 from arauto.edge.evaluate import Evaluation, Scores, evaluate
 from arauto.edge.generate import Example, generate
 from arauto.edge.model import EdgeModel, Manifest, Prediction, load
 from arauto.edge.reading import read_examples
 from arauto.edge.recipe import RESEARCH, SHIPPED, Release, train_shipped, with_metrics, write
-from arauto.edge.site import MODULES, POLICY, Asset, assets, example, file_name, serving, shipped
+from arauto.edge.site import MODULES, POLICY, Asset, assets, example, file_name, peers, serving, shipped
 from arauto.edge.train import Trained, TrainPlan, train
 
 __all__ = [
@@ -29,9 +30,12 @@ __all__ = [
     "file_name",
     "generate",
     "load",
+    "peers",
     "read_examples",
     "serving",
     "shipped",
+    "to_onnx",
+    "to_tfjs",
     "train",
     "train_shipped",
     "with_metrics",

@@ -1,7 +1,7 @@
 """What happens next: decide, observe, learn, release. Ties the capabilities together."""
 
 from arauto.loop.admit import admit, read_batch, with_key
-from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
+from arauto.loop.answers import AllRefused, CampaignDetail, CandidatesAnswer, DecideAnswer, EventsAnswer
 from arauto.loop.audience import Audience, Neighbours, Offers, Segments, open_audience, train_encoder
 from arauto.loop.campaigns import (
     Created,
@@ -46,6 +46,7 @@ __all__ = [
     "AllRefused",
     "Audience",
     "CampaignDetail",
+    "CandidatesAnswer",
     "Created",
     "DecideAnswer",
     "Decider",

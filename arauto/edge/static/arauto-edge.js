@@ -216,14 +216,14 @@ export const browsed = (vector) => {
 };
 
 /** @type {Rank} */
-export const rank = (offers, {context = [], warmth = 0.2, floor = 0.05} = {}) => {
+export const rank = (offers, {context = [], warmth = 0.2, floor = 0.05, shares: even} = {}) => {
   const scores = offers.map(({vector = [], weights = [], prior = 0}) => {
     const like = vector.reduce((sum, x, i) => sum + x * (known.vector[i] ?? 0), 0);
     return prior + like + weights.reduce((sum, w, i) => sum + w * (context[i] ?? 0), 0);
   });
   const top = Math.max(...scores), odds = scores.map((s) => Math.exp((s - top) / warmth));
   const whole = odds.reduce((a, b) => a + b, 0);
-  const shares = odds.map((o) => floor / offers.length + ((1 - floor) * o) / whole);
+  const shares = odds.map((o, i) => floor * (even?.[i] ?? 1 / offers.length) + ((1 - floor) * o) / whole);
   let left = crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32;
   let pick = shares.findIndex((share) => (left -= share) < 0);
   if (pick < 0) pick = offers.length - 1;

@@ -60,12 +60,12 @@ type Listen = (field: Element) => void;
 /** The visitor looked at something with this vector. */
 type Browse = (vector: number[]) => void;
 /**
- * Choose one offer by a softmax over scores, mixed with an even draw of weight `floor`. `propensity` is the probability with
+ * Choose one offer by a softmax over scores, mixed with a draw by `shares` (even) of weight `floor`. `propensity` is the probability with
  * which this pick was drawn; the scores themselves stay here.
  */
 type Rank = (
   offers: EdgeOffer[],
-  options?: {context?: number[]; warmth?: number; floor?: number},
+  options?: {context?: number[]; warmth?: number; floor?: number; shares?: number[]},
 ) => {pick: number; propensity: number; shares: number[]};
 /** Yes or no. No, or Global Privacy Control, ends the model and forgets what was inferred. */
 type Choose = (said: Choice) => void;
@@ -95,3 +95,10 @@ interface Window {
 interface Navigator {
   readonly globalPrivacyControl?: boolean;
 }
+
+// Inside arauto-edge-peers.js.
+type Rows = (text: string, manifest: EdgeManifest) => number[];
+type Peer = {manifest: EdgeManifest; predict: (text: string) => Promise<Omit<EdgePrediction, 'logits'>>};
+type Judge = (shares: number[], n: number, manifest: EdgeManifest) => Omit<EdgePrediction, 'logits'>;
+type WithTf = (tf: any, loadGraphModel: (url: string) => Promise<any>, url: string) => Promise<Peer>;
+type WithOrt = (ort: any, url: string | ArrayBuffer, manifest: EdgeManifest) => Promise<Peer>;
