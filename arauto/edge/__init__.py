@@ -6,12 +6,25 @@ from arauto.edge.generate import Example, generate
 from arauto.edge.model import EdgeModel, Manifest, Prediction, load
 from arauto.edge.reading import read_examples
 from arauto.edge.recipe import RESEARCH, SHIPPED, Release, train_shipped, with_metrics, write
-from arauto.edge.site import MODULES, POLICY, Asset, assets, example, file_name, peers, serving, shipped
+from arauto.edge.site import (
+    MODULES,
+    POLICY,
+    RELEASE,
+    Asset,
+    assets,
+    example,
+    file_name,
+    peers,
+    served,
+    serving,
+    shipped,
+)
 from arauto.edge.train import Trained, TrainPlan, train
 
 __all__ = [
     "MODULES",
     "POLICY",
+    "RELEASE",
     "RESEARCH",
     "SHIPPED",
     "Asset",
@@ -32,6 +45,7 @@ __all__ = [
     "load",
     "peers",
     "read_examples",
+    "served",
     "serving",
     "shipped",
     "to_onnx",

@@ -1,8 +1,8 @@
 """The same weights for other runtimes: an ONNX graph of the same integers, and a TensorFlow.js graph in floats.
 
 Both take the rows of a text's features (``hash mod rows``) and answer with the shares of the classes; hashing stays
-with ``arauto-edge-core.js``, and ``arauto-edge-peers.js`` joins the two. ONNX: IR 8, operators 17. TensorFlow.js: the graph
-model format (``model.json`` and one file of weights), the table kept in 8 bits.
+with ``arauto-edge-core.js``, and ``arauto-edge-peers.js`` joins the two. ONNX: IR 8, operators 17. TensorFlow.js: the
+graph model format (``model.json`` and one file of weights), the table kept in 8 bits.
 """
 
 from __future__ import annotations

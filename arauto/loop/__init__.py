@@ -20,6 +20,7 @@ from arauto.loop.datasets import (
 )
 from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
+from arauto.loop.edge import EdgeScreen, EdgeVersion, edge_screen
 from arauto.loop.evidence import standard_guardrail
 from arauto.loop.experiment import Experiment, read_experiment
 from arauto.loop.policy import Policy, make_policy
@@ -50,6 +51,8 @@ __all__ = [
     "Created",
     "DecideAnswer",
     "Decider",
+    "EdgeScreen",
+    "EdgeVersion",
     "Estimate",
     "EventsAnswer",
     "Experiment",
@@ -78,6 +81,7 @@ __all__ = [
     "build_report",
     "create_campaign",
     "describe_replay",
+    "edge_screen",
     "examine",
     "latest_release",
     "list_releases",

@@ -237,12 +237,9 @@ class _Window:
         row.decision_id = receipt.decision_id
         row.campaign_id = receipt.campaign_id
         row.variant_id = receipt.variant_id
-        row.propensity = receipt.propensity
         row.policy_version = receipt.policy_version
         row.segment = SEGMENTS[receipt.segment]
-        row.stage = receipt.stage
-        if receipt.candidates > 1 or event.chance is not None:
-            row.stage, row.propensity = judge_choice(receipt, event.chance)
+        row.stage, row.propensity = judge_choice(receipt, event.chance)
         if campaign.plan.assignment == "visitor" and receipt.visitor_tag != ANONYMOUS:
             # Whose first decision it is cannot be known of one who withdrew consent in between.
             row.stage, row.once = (receipt.stage, True) if visitor is not None else (REPEAT, False)

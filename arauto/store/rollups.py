@@ -125,6 +125,15 @@ class Rollups:
             marks=[StageMark(**row) for row in marks],
         )
 
+    async def marks(self, campaign_id: int, name: str) -> dict[int, int]:
+        """How many decisions of each variant told of ``name`` (:data:`~arauto.core.events.MARKS`)."""
+        rows = await self._database.fetch(
+            "SELECT variant_id, sum(marks)::bigint AS marks FROM rollup_marks"
+            " WHERE campaign_id = %s AND name = %s GROUP BY 1 HAVING sum(marks) <> 0",
+            [campaign_id, name],
+        )
+        return {row["variant_id"]: row["marks"] for row in rows}
+
     async def parts(self, campaign_id: int) -> list[PartTotals]:
         """The whole campaign (what devices chose left out), by variant, segment and part of the day, in that order."""
         rows = await self._database.fetch(_PARTS, [DAY_MS, PART_MS, campaign_id, STEPS["hour"]])

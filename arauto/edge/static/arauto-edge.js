@@ -108,6 +108,10 @@ const hear = () => {
 // ── The model ────────────────────────────────────────────────────────────────────────────────────────────────────────
 /** @type {Run | undefined} */ let run; // asks the model, once it is there
 /** @type {Promise<boolean> | undefined} */ let begun;
+/** @type {(model: string) => void} */ export let load = () => {}; // where the tag names none
+const named = set.model ?? new Promise((/** @type {(model: string) => void} */ done) => (load = done));
+/** @type {number[]} */ let spent = []; // milliseconds a prediction
+let late = 0;
 let stop = () => {};
 /** @type {(good: boolean) => void} */ let decided = () => {};
 /** Settled with whether the model answers, once that is known. @type {Promise<boolean>} */
@@ -154,7 +158,7 @@ const within = (ms, promise) => Promise.race([promise, new Promise((done) => set
 const start = async () => {
   const core = new URL('arauto-edge-core.js', import.meta.url).href;
   const staff = hire(core).catch(() => null);
-  const file = await fetchModel(set.model ?? '');
+  const file = await fetchModel(await named);
   const worker = await staff;
   const manifest = worker && (await within(5000, worker.send({file}).catch(() => null)));
   if (worker && manifest) {
@@ -189,7 +193,17 @@ const begin = () =>
 /** @type {Predict} */
 export const predict = async (text, ms = 250) => {
   if (!granted() || !run) return null;
-  return within(ms, run(String(text).slice(0, 4000)).catch(() => null));
+  const began = performance.now();
+  const said = await within(ms, run(String(text).slice(0, 4000)).catch(() => null));
+  if (said) spent = [...spent, performance.now() - began].slice(-500);
+  else late++;
+  return said;
+};
+
+/** @type {Effort} */
+export const effort = () => {
+  const rising = spent.toSorted((a, b) => a - b), at = (/** @type {number} */ q) => rising[Math.floor(q * rising.length)];
+  return {predictions: spent.length, late, p50: at(0.5), p95: at(0.95)};
 };
 
 // ── What is known here, and what is done with it ─────────────────────────────────────────────────────────────────────

@@ -55,6 +55,8 @@ type Open = (file: ArrayBuffer) => {manifest: EdgeManifest; predict: (text: stri
 
 /** What the model says of a text; null without consent, without a model, or when it takes longer than `ms`. */
 type Predict = (text: string, ms?: number) => Promise<EdgePrediction | null>;
+/** How many predictions were answered and how many came too late, and quantiles of their times in ms. Nothing of the texts. */
+type Effort = () => {predictions: number; late: number; p50?: number; p95?: number};
 /** Adapt the greetings to what is written into this field from now on. Fields with `data-arauto-listen` are found by themselves. */
 type Listen = (field: Element) => void;
 /** The visitor looked at something with this vector. */
@@ -102,3 +104,6 @@ type Peer = {manifest: EdgeManifest; predict: (text: string) => Promise<Omit<Edg
 type Judge = (shares: number[], n: number, manifest: EdgeManifest) => Omit<EdgePrediction, 'logits'>;
 type WithTf = (tf: any, loadGraphModel: (url: string) => Promise<any>, url: string) => Promise<Peer>;
 type WithOrt = (ort: any, url: string | ArrayBuffer, manifest: EdgeManifest) => Promise<Peer>;
+
+// Inside arauto-edge-release.js.
+type Shown = (slot: Element) => Promise<unknown>;

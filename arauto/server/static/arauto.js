@@ -194,7 +194,7 @@ export const scan = () =>
 export const track = (type, {campaign, ...facts} = {}) => {
   const of = recall().filter((d) => !campaign || d.campaign === campaign).pop();
   if (facts.value) facts.value = (+facts.value).toFixed(2);
-  if (/^(purchase|rating|cart|view)$/.test(type)) emit(type, facts, of);
+  if (/^(purchase|rating|cart|view|web_vital)$/.test(type)) emit(type, facts, of);
   else emit('custom', {name: type, props: facts}, of);
 };
 
