@@ -11,6 +11,7 @@ import numpy as np
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from arauto.edge import Asset, Example, example, serving, shipped
+from bench.edge_peers import against_peers
 from tools.browser import ARGUMENTS, find_browser
 
 CANARIES = 10_000
@@ -37,6 +38,7 @@ async def in_browser(texts: list[Example]) -> dict[str, Any]:
                 "typed_to_changed_ms_4x": await _typed(browser, url),
                 "page_load": {"with": await _loads(browser, url), "without": await _loads(browser, bare)},
                 "canaries": await _canaries(browser, url),
+                "peers": await against_peers(browser, [one.text for one in texts[::20]]),
             }
         await browser.close()
     cost = found["page_load"]
@@ -48,6 +50,7 @@ async def in_browser(texts: list[Example]) -> dict[str, Any]:
         "first result ≤ 1 s on Fast-4G at 4×": found["first_result_ms_fast_4g_4x"]["p50"] <= 1000,
         "typed → changed p99 ≤ 50 ms at 4×": found["typed_to_changed_ms_4x"]["p99"] <= 50,
         "LCP within noise": abs(cost["with"]["lcp_p50"] - cost["without"]["lcp_p50"]) <= spread,
+        "INP within noise": abs(cost["with"]["inp_p50"] - cost["without"]["inp_p50"]) <= 8,
         "no canary left": found["canaries"]["left"] == 0,
     }
     return found

@@ -1,11 +1,11 @@
 """Small models in the visitor's browser: what is written there stays there."""
 
 from arauto.edge.convert import to_onnx, to_tfjs
-from arauto.edge.evaluate import Evaluation, Scores, evaluate
+from arauto.edge.evaluate import Evaluation, Scores, evaluate, tally
 from arauto.edge.generate import Example, generate
 from arauto.edge.model import EdgeModel, Manifest, Prediction, load
 from arauto.edge.reading import read_examples
-from arauto.edge.recipe import RESEARCH, SHIPPED, Release, train_shipped, with_metrics, write
+from arauto.edge.recipe import RESEARCH, SHIPPED, Release, train_research, train_shipped, with_metrics, write
 from arauto.edge.site import (
     MODULES,
     POLICY,
@@ -48,9 +48,11 @@ __all__ = [
     "served",
     "serving",
     "shipped",
+    "tally",
     "to_onnx",
     "to_tfjs",
     "train",
+    "train_research",
     "train_shipped",
     "with_metrics",
     "write",

@@ -1,7 +1,9 @@
 """What people write, in Portuguese, where nothing is for sale: of programmes, computers, news, hotels and their day.
 
 Clauses for :mod:`arauto.edge.generate`, composed of ``data/pt-talk.toml``: nouns and verbs that are an opinion by
-themselves, in frames, denied or not, and whole things that happen.
+themselves, in frames, denied or not, and whole things that happen; and words of ``data/pt-taught.toml``, whose sense
+was told by a classifier on the vectors of a sentence encoder (Universal Sentence Encoder multilingual 3, Apache-2.0),
+which had learned from these same generated texts: a distillation by words.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import msgspec
 PLACES = ("pc", "tv", "news", "book", "place")
 _PRAISED = {"pc": 0.42, "tv": 0.5, "news": 0.45, "book": 0.6, "place": 0.55}
 """The share of positive texts among those with an opinion."""
+_TAUGHT = 0.3
+"""The share of clauses that are words whose sense a larger model told (``data/pt-taught.toml``)."""
 _FRAMES = (
     "que {name}",
     "que {name}",
@@ -54,6 +58,8 @@ class Talk:
         raw = resources.files("arauto.edge").joinpath("data/pt-talk.toml").read_text("utf-8")
         words = msgspec.convert(tomllib.loads(raw), _Words)
         self._rng, self._pick = rng, rng.choice
+        taught = tomllib.loads(resources.files("arauto.edge").joinpath("data/pt-taught.toml").read_text("utf-8"))
+        self._taught = {1: taught["good"].split(), -1: taught["bad"].split()}
         signs = {1: "good", -1: "bad"}
         self._names = {sign: _split(words.names[name]) for sign, name in signs.items()}
         self._acts = {sign: _split(words.acts[name]) for sign, name in signs.items()}
@@ -79,8 +85,11 @@ class Talk:
 
     def _clause(self, sign: int, place: str) -> str:
         rng = self._rng
-        chance = rng.random()
         thing = self._pick(self._things[place])
+        if rng.random() < _TAUGHT:
+            words = " ".join(self._pick(self._taught[sign]) for _ in range(rng.choice((1, 2, 2, 3))))
+            return f"{thing} {words}" if rng.random() < 0.3 else words
+        chance = rng.random()
         if chance < 0.38:
             return self._pick(self._happens[sign])
         if chance < 0.62:

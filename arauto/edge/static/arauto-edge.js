@@ -202,8 +202,8 @@ export const predict = async (text, ms = 250) => {
 
 /** @type {Effort} */
 export const effort = () => {
-  const rising = spent.toSorted((a, b) => a - b), at = (/** @type {number} */ q) => rising[Math.floor(q * rising.length)];
-  return {predictions: spent.length, late, p50: at(0.5), p95: at(0.95)};
+  const rising = [...spent].sort((a, b) => a - b), n = rising.length;
+  return {predictions: n, late, p50: rising[n >> 1], p95: rising[Math.floor(0.95 * n)]};
 };
 
 // ── What is known here, and what is done with it ─────────────────────────────────────────────────────────────────────
