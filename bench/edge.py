@@ -32,24 +32,24 @@ from arauto.edge import (
     train_research,
     train_shipped,
 )
-from bench.edge_browser import in_browser
+from bench.edge_browser import agreement
 from bench.edge_firefox import in_firefox
 
 
 def main() -> dict[str, Any]:
     """Measure all of it."""
-    texts = _texts()
+    every = texts()
     halves = {
-        name: [one for one in texts if _half(one) == place] for place, name in enumerate(("tuned_on", "kept_back"))
+        name: [one for one in every if _half(one) == place] for place, name in enumerate(("tuned_on", "kept_back"))
     }
     model = shipped()
-    kept, whole = evaluate(model, halves["kept_back"]), evaluate(model, texts)
-    research, research_gap = _research(texts)
+    kept, whole = evaluate(model, halves["kept_back"]), evaluate(model, every)
+    research, research_gap = _research(every)
     again = train_shipped()
-    quantised = _float_gap(again.float_scores, texts)
+    quantised = _float_gap(again.float_scores, every)
     sizes = {name: len(gzip.compress(asset.body, 9)) for name, asset in assets().items()}
-    browser = asyncio.run(in_browser(texts))
-    other = asyncio.run(in_firefox([one.text for one in texts][:10_000]))
+    browser = asyncio.run(agreement(every))
+    other = asyncio.run(in_firefox([one.text for one in every][:10_000]))
     promises = {
         "download ≤ 40 kB gzipped": sum(sizes.values()) <= 40_000,
         "reviews ≥ 0.90 (kept back)": kept.corpora["repro"].accuracy >= 0.90,
@@ -85,7 +85,8 @@ def main() -> dict[str, Any]:
     }
 
 
-def _texts() -> list[Example]:
+def texts() -> list[Example]:
+    """The public texts."""
     folder = os.environ.get("ARAUTO_DATA_DIR")
     if not folder:
         raise SystemExit("set ARAUTO_DATA_DIR to the folder that holds pt_sentiment/train.parquet")

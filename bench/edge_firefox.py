@@ -150,6 +150,6 @@ def _verdict(said: str) -> str:
 
 def main() -> dict[str, Any]:
     """Firefox alone."""
-    from bench.edge import _texts
+    from bench.edge import texts
 
-    return asyncio.run(in_firefox([one.text for one in _texts()][:10_000]))
+    return asyncio.run(in_firefox([one.text for one in texts()][:10_000]))

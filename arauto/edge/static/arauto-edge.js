@@ -158,7 +158,7 @@ const within = (ms, promise) => Promise.race([promise, new Promise((done) => set
 const start = async () => {
   const core = new URL('arauto-edge-core.js', import.meta.url).href;
   const staff = hire(core).catch(() => null);
-  const file = await fetchModel(await named);
+  const file = await fetchModel((await within(9000, Promise.resolve(named))) ?? '');
   const worker = await staff;
   const manifest = worker && (await within(5000, worker.send({file}).catch(() => null)));
   if (worker && manifest) {
