@@ -22,6 +22,7 @@ NAMES = (
     "engines",
     "kit",
     "edge",
+    "edge_times",
     "federated_bids",
     "federated_browser",
     "federated_ctr",

@@ -1,7 +1,7 @@
 """What happens next: decide, observe, learn, release. Ties the capabilities together."""
 
 from arauto.loop.admit import admit, read_batch, with_key
-from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
+from arauto.loop.answers import AllRefused, CampaignDetail, CandidatesAnswer, DecideAnswer, EventsAnswer
 from arauto.loop.audience import Audience, Neighbours, Offers, Segments, open_audience, train_encoder
 from arauto.loop.campaigns import (
     Created,
@@ -25,6 +25,7 @@ from arauto.loop.datasets import (
 )
 from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
+from arauto.loop.edge import EdgeScreen, EdgeVersion, edge_campaigns, edge_screen
 from arauto.loop.evidence import default_rails, standard_guardrail
 from arauto.loop.experiment import ComparedArm, Experiment, read_experiment
 from arauto.loop.federated import FederatedRound, FederatedTask, federated_tasks, release_model
@@ -53,10 +54,13 @@ __all__ = [
     "AllRefused",
     "Audience",
     "CampaignDetail",
+    "CandidatesAnswer",
     "ComparedArm",
     "Created",
     "DecideAnswer",
     "Decider",
+    "EdgeScreen",
+    "EdgeVersion",
     "Estimate",
     "EventsAnswer",
     "Experiment",
@@ -93,6 +97,8 @@ __all__ = [
     "create_campaign",
     "default_rails",
     "describe_replay",
+    "edge_campaigns",
+    "edge_screen",
     "examine",
     "federated_tasks",
     "findings_of",

@@ -46,7 +46,7 @@ async def make(runtime, slug="watch", *, name="The watch", titles=("t0", "t1"), 
 
 
 async def visits(runtime, site, campaign, count, *, rates=(0.1, 0.3), visitors=()):
-    """So many decisions told of, some with views, clicks, purchases, load times and a word of the edge model."""
+    """So many decisions told of, some with views, clicks, purchases and load times."""
     events, clock = [], runtime.clock
     for place in range(count):
         who = visitors[place % len(visitors)] if visitors else None
@@ -63,14 +63,6 @@ async def visits(runtime, site, campaign, count, *, rates=(0.1, 0.3), visitors=(
             kinds += [{"type": "click"}, {"type": "web_vital", "metric": "load", "reading": 800 + place}]
         if place % 20 == 3:
             kinds.append({"type": "purchase", "order": f"o{place}", "value": "19.90", "currency": "BRL"})
-        if place % 10 == 1:
-            kinds.append(
-                {
-                    "type": "custom",
-                    "name": "edge",
-                    "props": {"model": "abc", "ms": 10.0 + place, "fallback": place == 1},
-                }
-            )
         events += [{"id": str(uuid7(clock.now_ms())), "at": clock.now_ms(), **of, **kind} for kind in kinds]
     for begin in range(0, len(events), 100):
         consent = "granted" if visitors else "denied"
@@ -288,13 +280,16 @@ async def test_segments_and_a_lookalike_audience(inside, runtime):
 
 
 async def test_what_devices_tell_of_their_model(inside, runtime):
-    assert "No device has told" in (await inside.get("/dashboard/edge")).text
-    site, campaign = await make(runtime)
+    assert "No edge model is being released" in (await inside.get("/dashboard/edge")).text
+    titles = ("sentiment.old.bin", "sentiment.new.bin")
+    site, campaign = await make(runtime, "edge-model", name="Edge model", titles=titles)
     await visits(runtime, site, campaign, 30, visitors=[uuid4()])
-    (line,) = rows_of(await inside.get("/dashboard/edge/edge.csv"))
-    assert (line["model"], line["answers"], line["fallbacks"]) == ("abc", "3", "1")
-    assert float(line["p50_ms"]) == 21.0
-    assert percent(1 / 3, "en") in (await inside.get("/dashboard/edge")).text
+    lines = rows_of(await inside.get("/dashboard/edge/edge.csv"))
+    assert {line["model"] for line in lines} == set(titles)
+    assert sum(float(line["share"]) for line in lines) == pytest.approx(1.0)
+    assert any(line["ready_p50"] for line in lines)
+    page = (await inside.get("/dashboard/edge")).text
+    assert all(title in page for title in titles)
 
 
 async def test_federated_rounds_with_their_budget(inside, runtime):

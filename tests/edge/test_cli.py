@@ -33,7 +33,7 @@ def run(*words, code=0):
 def test_evaluate_prints_each_corpus_and_all(data):
     found = json.loads(run("evaluate", "--data", data, "--json"))
     assert found["model"].startswith("sentiment ")
-    assert set(found["corpora"]) == {"generated-pt", "generated-en"}
+    assert set(found["corpora"]) == {"generated-pt", "generated-pt-talk", "generated-en"}
     assert found["overall"]["accuracy"] > 0.9
     assert "generated-pt" in run("evaluate", "--data", data)
 
@@ -52,6 +52,14 @@ def test_export_writes_what_a_page_needs(tmp_path):
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == sorted(told["files"])
     assert file_name(shipped()) in told["script"]
     assert "In the page" in run("export", "--out", tmp_path / "site")
+
+
+@pytest.mark.parametrize(("kind", "main_file"), [("onnx", "model.onnx"), ("tfjs", "model.json")])
+def test_export_for_other_runtimes(kind, main_file, tmp_path):
+    told = json.loads(run("export", "--format", kind, "--out", tmp_path / "x", "--json"))
+    assert main_file in told["files"]
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == told["files"]
+    assert "arauto-edge-peers.js" in run("export", "--format", kind, "--out", tmp_path / "x")
 
 
 def test_bench_says_the_download(data):
