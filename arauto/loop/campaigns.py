@@ -18,6 +18,7 @@ from arauto.core.errors import BriefError, ConflictError, NotFoundError
 from arauto.core.settings import Settings
 from arauto.creative import ModelStore, Writer, check_copy, choose_engine, compose_message, read_brief, write_slots
 from arauto.loop.policy import check_deal
+from arauto.loop.retention import register_retention
 from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"
@@ -125,6 +126,7 @@ def register_jobs(store: Store, settings: Settings) -> None:
         await _write_variants(store, settings, context, args)
 
     store.jobs.register(WRITE_JOB, run)
+    register_retention(store, settings)
 
 
 async def _write_variants(store: Store, settings: Settings, context: JobContext, args: dict[str, Any]) -> None:

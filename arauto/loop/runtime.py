@@ -25,6 +25,7 @@ from arauto.loop.ingest import Ingest, Outcome
 from arauto.loop.policy import Counts, Groups, Policy, make_policy, wants_hours
 from arauto.loop.pulse import Pulse
 from arauto.loop.release import look, ramp_of
+from arauto.loop.retention import RETENTION_JOB
 from arauto.loop.trace import where
 from arauto.store import Notice, Rollout, Store
 
@@ -357,6 +358,8 @@ class Runtime:
                 if self.clock.now_ms() - maintained >= DAY_MS:
                     maintained = self.clock.now_ms()
                     await self.store.maintain()
+                    if self.settings.keep_events_days:
+                        await self.store.jobs.defer(RETENTION_JOB, {}, once=True)
             except StoreError:
                 log.warning("the database is away; decisions go on from memory")
             except Exception as error:

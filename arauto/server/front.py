@@ -18,6 +18,7 @@ from arauto.core.door import from_json
 from arauto.core.errors import (
     ArautoError,
     AuthError,
+    BusyError,
     ForbiddenError,
     InputError,
     NotFoundError,
@@ -31,6 +32,7 @@ from arauto.loop import AllRefused, EventsAnswer, Runtime, where, with_key
 from arauto.server.bridge import Bridge, Headers, RsgiProtocol, RsgiScope
 from arauto.server.limits import Addresses, Limiter
 from arauto.server.meters import Meters
+from arauto.server.pressure import Drain, Overload
 
 DECIDE_LIMIT = 8_192
 EVENTS_LIMIT = 262_144
@@ -62,12 +64,24 @@ class _Hot(NamedTuple):
 class Front:
     """One process's server: call it as an RSGI application."""
 
-    def __init__(self, runtime: Runtime, rest: Bridge, limiter: Limiter, addresses: Addresses, meters: Meters) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        rest: Bridge,
+        limiter: Limiter,
+        addresses: Addresses,
+        meters: Meters,
+        overload: Overload,
+        drain: Drain,
+    ) -> None:
         self._runtime = runtime
         self._rest = rest
         self._limiter = limiter
         self._addresses = addresses
         self._meters = meters
+        self._overload = overload
+        self._drain = drain
+        self._ending = False
         self._reading: dict[asyncio.Task[None], float] = {}
         self._hot = {
             "/v1/decide": _Hot(self._decide, DECIDE_LIMIT, "POST /v1/decide"),
@@ -84,6 +98,8 @@ class Front:
         header = scope.headers.get
         origin = header("origin")
         try:
+            if self._overload.on:
+                raise too_busy()
             if self._limiter.on:
                 self._limiter.take(self._addresses.of(scope.client, header("x-forwarded-for")))
             foreign = origin
@@ -110,13 +126,17 @@ class Front:
             status, head, answer = 500, JSON, msgspec.json.encode(UNEXPECTED)
         if origin is not None:
             head = self._allow(origin, status, head)
+        if self._ending:
+            head = [*head, ("connection", "close")]
         protocol.response_bytes(status, head, answer)
         self._meters.record(hot.label, status, perf_counter() - began)
 
     async def watch(self) -> None:
-        """Cut short the requests whose bodies do not come. A timer for each would cost half as much as a decision."""
+        """Cut short the requests whose bodies do not come, and look whether the server is about to end. A timer for each
+        request would cost half as much as a decision."""
         while True:
             await asyncio.sleep(BODY_S / 10)
+            self._ending = self._drain.on
             late = perf_counter() - BODY_S
             for task, began in list(self._reading.items()):
                 if began < late:
@@ -183,6 +203,11 @@ def too_large(limit: int) -> TooLargeError:
 def too_slow() -> InputError:
     """The error for a body that does not come."""
     return InputError(f"the body did not come in {BODY_S} s", field="$", mend="send it without a pause")
+
+
+def too_busy() -> BusyError:
+    """The error for what comes while the queue is longer than anybody waits."""
+    return BusyError("the server has more to do than it can", mend=f"come back in {RETRY_S} s", retry_after=RETRY_S)
 
 
 def problem_reply(error: ArautoError) -> Reply:

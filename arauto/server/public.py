@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from arauto.core.errors import NotFoundError, StoreError
+from arauto.core.errors import BusyError, NotFoundError, StoreError
 from arauto.edge import assets
 from arauto.loop.decide import foreign_origin, unknown_key
 from arauto.server.meters import FORMAT, exposition
@@ -38,7 +38,9 @@ async def healthz(_desk: Desk, _call: Call) -> Health:
 
 
 async def readyz(desk: Desk, _call: Call) -> Health:
-    """Alive, and the database answers."""
+    """Alive, the database answers, and the server is not about to end."""
+    if desk.drain.on:
+        raise BusyError("the server is about to end", mend="ask another one")
     if not await database_up(desk):
         raise StoreError("the database does not answer", mend="look whether it runs")
     return Health(status="ready", version=VERSION)

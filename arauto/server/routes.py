@@ -9,6 +9,7 @@ from arauto.core.errors import (
     ArautoError,
     AuthError,
     BriefError,
+    BusyError,
     ConflictError,
     EventError,
     ForbiddenError,
@@ -75,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
         answers={200: DecideAnswer},
         errors=(
             AuthError,
+            BusyError,
             ConflictError,
             ForbiddenError,
             InputError,
@@ -93,7 +95,7 @@ ROUTES: tuple[Route, ...] = (
         body=EventBatch,
         limit=EVENTS_LIMIT,
         answers={200: EventsAnswer},
-        errors=(AuthError, EventError, ForbiddenError, RateLimitError, ReceiptError, StoreError, TooLargeError),
+        errors=(AuthError, BusyError, EventError, ForbiddenError, RateLimitError, ReceiptError, StoreError, TooLargeError),
         hot=True,
     ),
     Route(
@@ -349,11 +351,11 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/readyz",
         name="readyz",
-        summary="Whether the database answers.",
+        summary="Whether new requests are welcome: the database answers, and the server is not about to end.",
         auth="open",
         handler=public.readyz,
         answers={200: Health},
-        errors=(StoreError,),
+        errors=(BusyError, StoreError),
     ),
     Route(
         method="GET",

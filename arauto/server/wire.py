@@ -16,6 +16,7 @@ from arauto.core.errors import ArautoError
 from arauto.core.settings import Settings
 from arauto.loop import ReleaseAction, Runtime
 from arauto.server.meters import Board, Meters
+from arauto.server.pressure import Drain
 
 Auth = Literal["open", "public", "admin"]
 """``open``: anyone, and no limit. ``public``: anyone, within the rate limit. ``admin``: token or session."""
@@ -50,12 +51,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """What handlers share in one process."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, meters: Meters, board: Board) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, meters: Meters, board: Board, drain: Drain) -> None:
         self.settings = settings
         self.runtime = runtime
         self.store = runtime.store
         self.meters = meters
         self.board = board
+        self.drain = drain
         self.document = b""
         """The OpenAPI document, ready to send."""
 

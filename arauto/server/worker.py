@@ -20,24 +20,35 @@ from arauto.server.bridge import Bridge, RsgiProtocol, RsgiScope
 from arauto.server.front import Front
 from arauto.server.limits import Addresses, Limiter
 from arauto.server.meters import Board, Meters
+from arauto.server.pressure import Drain, Overload
+from arauto.server.sockets import guard_listeners
 from arauto.server.web import build
 from arauto.server.wire import Desk
 from arauto.store import Store
 
 BOARD = "_ARAUTO_BOARD"
 """Environment variable: the folder in which the processes of one server leave their counters."""
+DRAIN = "_ARAUTO_DRAIN"
+"""Environment variable: the file that is there when the server is about to end."""
 BOARD_S = 2.0
 PARENT_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
-def make_front(settings: Settings, runtime: Runtime, board: Board | None = None) -> tuple[Front, Desk]:
+def make_front(
+    settings: Settings,
+    runtime: Runtime,
+    board: Board | None = None,
+    overload: Overload | None = None,
+    drain: Drain | None = None,
+) -> tuple[Front, Desk]:
     """The whole server of one process, on an open runtime."""
     limiter, addresses, meters = Limiter(settings.rate_limit), Addresses(settings.trusted_proxies), Meters()
-    desk = Desk(settings, runtime, meters, board or Board(None))
+    drain = drain or Drain(None)
+    desk = Desk(settings, runtime, meters, board or Board(None), drain)
     web = build(desk, limiter, addresses, list(create_dashboard(runtime).routes))
-    return Front(runtime, Bridge(web), limiter, addresses, meters), desk
+    return Front(runtime, Bridge(web), limiter, addresses, meters, overload or Overload(), drain), desk
 
 
 class Worker:
@@ -47,7 +58,10 @@ class Worker:
         self._settings = load_settings()
         folder = os.environ.get(BOARD)
         self._board = Board(Path(folder) if folder else None)
-        self._tasks: list[asyncio.Task[None]] = []
+        sign = os.environ.get(DRAIN)
+        self._drain = Drain(Path(sign) if sign else None)
+        self._overload = Overload()
+        self._tasks: list[asyncio.Task[Any]] = []
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         start_logging()
@@ -65,8 +79,15 @@ class Worker:
 
     async def _open(self) -> None:
         self._runtime = await Runtime.open(self._settings)
-        self._front, self._desk = make_front(self._settings, self._runtime, self._board)
-        beside = (end_with_parent(), self._leave_counts(), self._front.watch(), self._settle())
+        self._front, self._desk = make_front(self._settings, self._runtime, self._board, self._overload, self._drain)
+        beside: tuple[Coroutine[Any, Any, Any], ...] = (
+            end_with_parent(),
+            self._leave_counts(),
+            self._front.watch(),
+            self._overload.watch(),
+            self._settle(),
+            guard_listeners(),
+        )
         self._tasks = [asyncio.create_task(one) for one in beside]
         _freeze()
 

@@ -1,0 +1,57 @@
+"""When a server is asked for more than it can do, or is about to end: it says so at once, with a time to come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+TICK_S = 0.1
+LATE_S = 1.0
+"""A call that the event loop keeps waiting for so long is late: a page gives up on its decision after 1.5 s, so what is
+answered later is work for nobody."""
+CALM_S = LATE_S / 4
+"""Below this the loop is at ease again."""
+
+
+class Overload:
+    """Whether this process has more to do than it can: how late its event loop wakes who asked to be woken.
+
+    The loop is one queue, first come, first served; so a timer's lateness is what a new request would wait. ``on`` goes
+    up when two looks in a row were late, and down at the first that was not.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = perf_counter) -> None:
+        self.on = False
+        self._late = False
+        self._now = now
+
+    def note(self, late_s: float) -> None:
+        """Take in one look's lateness, in seconds."""
+        late = late_s > (CALM_S if self.on else LATE_S)
+        self.on, self._late = late and (self.on or self._late), late
+
+    async def watch(self) -> None:
+        """Look for as long as the process lives."""
+        while True:
+            due = self._now() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self.note(self._now() - due)
+
+
+class Drain:
+    """The sign, seen by all processes of a server, that it takes no new work: a load balancer's ``/readyz`` fails, and
+    kept connections are asked to close, while everything that comes is still answered. ``file`` None: never."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    @property
+    def on(self) -> bool:
+        return self._file is not None and self._file.exists()
+
+    def begin(self) -> None:
+        """Give the sign."""
+        if self._file is not None:
+            self._file.touch()
