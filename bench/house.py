@@ -1,8 +1,8 @@
 """Machines in one: a PostgreSQL and servers in network namespaces of their own, joined by a switch in another.
 
-Needs root and iproute2. Nothing of it can be reached from outside, nor reaches out: the addresses are those set aside for
-measuring (RFC 2544, 198.18.0.0/15), and no namespace has a way to another network. What dies is started again at once, as
-a supervisor would.
+Needs root and iproute2. Nothing of it can be reached from outside, nor reaches out: the addresses are those set aside
+for measuring (RFC 2544, 198.18.0.0/15), and no namespace has a way to another network. What dies is started again at
+once, as a supervisor would.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def network(names: dict[str, str]) -> Iterator[None]:
 class Kept:
     """A process that is started again when it ends, in a namespace."""
 
-    def __init__(self, name: str, command: list[str], environ: dict[str, str], log: Path, user: int | None = None) -> None:
+    def __init__(
+        self, name: str, command: list[str], environ: dict[str, str], log: Path, user: int | None = None
+    ) -> None:
         self._start = (name, command, environ, log, user)
         self._ending = threading.Event()
         self.paused = threading.Event()
@@ -216,7 +218,11 @@ def names(servers: int) -> dict[str, str]:
 @contextmanager
 def house(servers: int, *, disk_mb: int = 0, jumps: bool = False, **settings: Any) -> Iterator[House]:
     """A house in a temporary folder; the calling thread is among its visitors. ``disk_mb``: the database's own disk."""
-    folder = Path(subprocess.run(["mktemp", "-d", "-t", "arauto-house-XXXXXX"], check=True, capture_output=True, text=True).stdout.strip())
+    folder = Path(
+        subprocess.run(
+            ["mktemp", "-d", "-t", "arauto-house-XXXXXX"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+    )
     folder.chmod(0o755)
     before = Path("/proc/thread-self/ns/net").open()  # noqa: SIM115  (the way back)
     try:

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,8 @@ from msgspec import Meta
 from arauto.core.brief import Language
 from arauto.core.door import from_data
 from arauto.core.errors import SettingError
+
+LogFormat: TypeAlias = Literal["text", "json"]
 
 PREFIX = "ARAUTO_"
 FILE_NAME = "arauto.toml"
@@ -67,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rate_limit: Annotated[int, Meta(ge=0)] = 600
     """Public requests a minute from one address; 0 turns the limit off."""
     drain_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
-    """Seconds between SIGTERM, when ``/readyz`` begins to fail, and the end. 0: what is in flight ends, nothing waits."""
+    """Seconds between SIGTERM, when ``/readyz`` begins to fail, and the end; 0: only what is in flight."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose ``X-Forwarded-For`` is believed."""
     audience: bool = True
@@ -100,6 +102,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     local_image_model: str = ""
     """A model of the library diffusers, by name or folder; the endpoint's ``openai_image_model`` goes before it."""
     model_threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    log_format: LogFormat = "text"
+    """Of the server's log: lines for people, or a JSON object a line."""
+    otel_endpoint: str = ""
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP), such as ``http://localhost:4318``; empty: no traces."""
+    otel_share: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """The share of decisions that are traced."""
     keep_events_days: Annotated[int, Meta(ge=0)] = 0
     """Raw events older than that leave the database, a whole month at a time, as Parquet files; 0: they stay."""
     archive_dir: Path | None = None

@@ -1,7 +1,7 @@
 """How long raw events stay in the database, and what becomes of them: Parquet files, a month a folder.
 
-A file names no visitor, order or item, and tells times to the minute (``arauto/store/sql/leave.sql``). Counters, reports
-and tests do not change when a month leaves.
+A file names no visitor, order or item, and tells times to the minute (``arauto/store/sql/leave.sql``). Counters,
+reports and tests do not change when a month leaves.
 """
 
 from __future__ import annotations

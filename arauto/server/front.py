@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -18,7 +18,6 @@ from arauto.core.door import from_json
 from arauto.core.errors import (
     ArautoError,
     AuthError,
-    BusyError,
     ForbiddenError,
     InputError,
     NotFoundError,
@@ -33,6 +32,7 @@ from arauto.server.bridge import Bridge, Headers, RsgiProtocol, RsgiScope
 from arauto.server.limits import Addresses, Limiter
 from arauto.server.meters import Meters
 from arauto.server.pressure import Drain, Overload
+from arauto.server.traces import Traces
 
 DECIDE_LIMIT = 8_192
 EVENTS_LIMIT = 262_144
@@ -82,6 +82,7 @@ class Front:
         self._overload = overload
         self._drain = drain
         self._ending = False
+        self.traces: Traces | None = None
         self._reading: dict[asyncio.Task[None], float] = {}
         self._hot = {
             "/v1/decide": _Hot(self._decide, DECIDE_LIMIT, "POST /v1/decide"),
@@ -98,8 +99,7 @@ class Front:
         header = scope.headers.get
         origin = header("origin")
         try:
-            if self._overload.on:
-                raise too_busy()
+            self._overload.check()
             if self._limiter.on:
                 self._limiter.take(self._addresses.of(scope.client, header("x-forwarded-for")))
             foreign = origin
@@ -124,16 +124,14 @@ class Front:
         except Exception as error:
             log.critical("%s failed: %s", hot.label, where(error))
             status, head, answer = 500, JSON, msgspec.json.encode(UNEXPECTED)
-        if origin is not None:
-            head = self._allow(origin, status, head)
-        if self._ending:
-            head = [*head, ("connection", "close")]
+        if origin is not None or self._ending:
+            head = self._finish(origin, status, head)
         protocol.response_bytes(status, head, answer)
         self._meters.record(hot.label, status, perf_counter() - began)
 
     async def watch(self) -> None:
-        """Cut short the requests whose bodies do not come, and look whether the server is about to end. A timer for each
-        request would cost half as much as a decision."""
+        """Cut short the requests whose bodies do not come (a timer for each would cost half as much as a decision), and
+        look whether the server is about to end."""
         while True:
             await asyncio.sleep(BODY_S / 10)
             self._ending = self._drain.on
@@ -148,10 +146,21 @@ class Front:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The same once more, for the words of the refusal.
             query = from_json(body, DecideQuery)
+        if self.traces is not None:
+            return self._decide_traced(query, gpc, foreign, self.traces)
         try:
             return 200, JSON, self._runtime.decide(query, gpc=gpc, origin=foreign)
         except (AuthError, NotFoundError):
             return self._decide_again(query, gpc, foreign)
+
+    async def _decide_traced(self, query: DecideQuery, gpc: bool, foreign: str | None, traces: Traces) -> Reply:
+        began = time_ns()
+        try:
+            answer = self._runtime.decide(query, gpc=gpc, origin=foreign)
+        except (AuthError, NotFoundError):
+            answer = await self._runtime.decide_again(query, gpc=gpc, origin=foreign)
+        traces.decided(answer, began)
+        return 200, JSON, answer
 
     async def _decide_again(self, query: DecideQuery, gpc: bool, foreign: str | None) -> Reply:
         return 200, JSON, await self._runtime.decide_again(query, gpc=gpc, origin=foreign)
@@ -169,9 +178,12 @@ class Front:
             raise ForbiddenError("is not an origin of a site", field="Origin", mend="add it to the site")
         return 204, preflight("POST"), b""
 
-    def _allow(self, origin: str, status: int, head: Headers) -> Headers:
-        """Let the page read the answer: what is good has been checked against its site, a problem is told to any."""
-        if status < 400 or self._runtime.knows_origin(origin):
+    def _finish(self, origin: str | None, status: int, head: Headers) -> Headers:
+        """Let the page read the answer: what is good has been checked against its site, a problem is told to any. And
+        before the end, let the connection go."""
+        if self._ending:
+            head = [*head, ("connection", "close")]
+        if origin is not None and (status < 400 or self._runtime.knows_origin(origin)):
             return [*head, ("access-control-allow-origin", origin), ("vary", "Origin")]
         return head
 
@@ -203,11 +215,6 @@ def too_large(limit: int) -> TooLargeError:
 def too_slow() -> InputError:
     """The error for a body that does not come."""
     return InputError(f"the body did not come in {BODY_S} s", field="$", mend="send it without a pause")
-
-
-def too_busy() -> BusyError:
-    """The error for what comes while the queue is longer than anybody waits."""
-    return BusyError("the server has more to do than it can", mend=f"come back in {RETRY_S} s", retry_after=RETRY_S)
 
 
 def problem_reply(error: ArautoError) -> Reply:

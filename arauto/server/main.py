@@ -31,9 +31,10 @@ from granian.server import Server as Granian
 
 from arauto.core.errors import ConflictError, StoreError
 from arauto.core.settings import PREFIX, Secret, Settings
+from arauto.server.logs import GRANIAN, start_logging
 from arauto.server.pressure import Drain
 from arauto.server.sockets import HEAD_S, room_for_connections
-from arauto.server.worker import BOARD, DRAIN, do_jobs, start_logging
+from arauto.server.worker import BOARD, DRAIN, do_jobs
 from arauto.store import Store
 
 KILL_S = 12
@@ -79,7 +80,7 @@ def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
     """
     # Forking would copy the locks and connections of this process into its children.
     multiprocessing.set_start_method("spawn", force=True)
-    start_logging()
+    start_logging(settings.log_format)
     port = claim_port(settings.host, settings.port)
     settings = msgspec.structs.replace(settings, port=port)
     with ExitStack() as stack:
@@ -108,6 +109,7 @@ def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
             respawn_failed_workers=True,
             respawn_interval=0.2,
             log_level=LogLevels.error,
+            log_dictconfig=GRANIAN,
             backlog=connections,
             backpressure=connections,
             http1_settings=HTTP1Settings(header_read_timeout=HEAD_S * 1000),
@@ -121,7 +123,7 @@ class _Draining(Granian):
         self._drain_s, self._drain = seconds, drain
         return self
 
-    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+    def signal_handler_interrupt(self, *args: Any, **_: Any) -> None:
         """SIGTERM gives the sign and waits; a second one, or SIGINT, does not wait."""
         end = super().signal_handler_interrupt
         if args[:1] != (signal.SIGTERM,) or not self._drain_s or self._drain.on:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
+from arauto.core.errors import BusyError
+
 TICK_S = 0.1
 LATE_S = 1.0
 """A call that the event loop keeps waiting for so long is late: a page gives up on its decision after 1.5 s, so what is
 answered later is work for nobody."""
 CALM_S = LATE_S / 4
 """Below this the loop is at ease again."""
+RETRY_S = 2
 
 
 class Overload:
@@ -24,8 +27,16 @@ class Overload:
 
     def __init__(self, *, now: Callable[[], float] = perf_counter) -> None:
         self.on = False
+        self.refused = 0
+        """Requests that were refused for it."""
         self._late = False
         self._now = now
+
+    def check(self) -> None:
+        """Raises :class:`BusyError` while there is too much to do."""
+        if self.on:
+            self.refused += 1
+            raise BusyError("the server has more to do than it can", mend="come back later", retry_after=RETRY_S)
 
     def note(self, late_s: float) -> None:
         """Take in one look's lateness, in seconds."""

@@ -58,8 +58,9 @@ async def database_up(desk: Desk) -> bool:
 
 async def metrics(desk: Desk, _call: Call) -> Response:
     """Counters for Prometheus."""
-    own = desk.meters.snapshot(desk.runtime.counts, desk.runtime.served())
-    body = exposition(desk.board.add_up(own), database_up=await database_up(desk), workers=desk.settings.workers)
+    body = exposition(
+        desk.board.add_up(desk.snapshot()), database_up=await database_up(desk), workers=desk.settings.workers
+    )
     return Response(body, headers={"content-type": FORMAT})
 
 

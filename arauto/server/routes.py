@@ -95,7 +95,16 @@ ROUTES: tuple[Route, ...] = (
         body=EventBatch,
         limit=EVENTS_LIMIT,
         answers={200: EventsAnswer},
-        errors=(AuthError, BusyError, EventError, ForbiddenError, RateLimitError, ReceiptError, StoreError, TooLargeError),
+        errors=(
+            AuthError,
+            BusyError,
+            EventError,
+            ForbiddenError,
+            RateLimitError,
+            ReceiptError,
+            StoreError,
+            TooLargeError,
+        ),
         hot=True,
     ),
     Route(

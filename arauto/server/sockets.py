@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 from contextlib import closing
+from pathlib import Path
 
 CONNECTIONS = 4096
 """Open connections of one process. More wait in the kernel's queue, as long, until somebody hangs up."""
@@ -36,11 +37,14 @@ async def guard_listeners() -> int:
     The sockets are made inside granian, and are found among the process's own files. Returns how many there were.
     """
     for _ in range(_LOOKS if sys.platform == "linux" else 0):
-        found = [_guard(number) for number in map(int, os.listdir("/proc/self/fd"))]
-        if any(found):
-            return sum(found)
+        if found := _guard_all():
+            return found
         await asyncio.sleep(_LOOK_S)
     return 0
+
+
+def _guard_all() -> int:
+    return sum(_guard(int(file.name)) for file in list(Path("/proc/self/fd").iterdir()))
 
 
 def _guard(number: int) -> bool:

@@ -24,17 +24,17 @@ from arauto.store.partitions import bound, next_month
 from arauto.store.vitals import bucket_of
 
 _LEAVE = resources.files("arauto.store").joinpath("sql", "leave.sql").read_bytes()
-_LEAVING = (
-    "events.event_id < %(until)s AND (events.decision_id IS NULL OR events.decision_id < %(until)s)"
-)
+_LEAVING = "events.event_id < %(until)s AND (events.decision_id IS NULL OR events.decision_id < %(until)s)"
 """As in leave.sql. Rows of earlier months are what those left behind."""
+_COUNT = f"SELECT count(*) AS n FROM events WHERE {_LEAVING}".encode()  # noqa: S608
+_DELETE = f"DELETE FROM events WHERE {_LEAVING}".encode()  # noqa: S608
 _AT_ONCE = 20_000
 _LOCK_S = 2
 """How long appends may be held up by a month that leaves; then it leaves another time."""
 
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True):
-    """A month of the log (``2026_11``) that was written to ``files``. ``dropped_ms`` None: its rows are here as well."""
+    """A month of the log (``2026_11``) that is in ``files``. ``dropped_ms`` None: its rows are here as well."""
 
     month: str
     from_ms: int
@@ -54,7 +54,7 @@ class Archive:
         self._clock = clock
 
     async def due(self, keep_ms: int) -> list[datetime]:
-        """The first instants of the months, oldest first, that ended ``keep_ms`` ago or more and whose rows are here."""
+        """The first instants of the months whose rows are here and that ended ``keep_ms`` ago or more, oldest first."""
         rows = await self._database.fetch(
             "SELECT right(c.relname, 7) AS month FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
             " WHERE inhparent = 'events'::regclass AND c.relname ~ '^events_[0-9]{4}_[0-9]{2}$' ORDER BY 1"
@@ -66,7 +66,7 @@ class Archive:
     async def list(self) -> list[Archived]:
         """Every month that was written to files, oldest first."""
         rows = await self._database.fetch("SELECT * FROM archives ORDER BY month")
-        return [Archived(**{**row, "files": tuple(row["files"])}) for row in rows]
+        return msgspec.convert(rows, list[Archived])
 
     async def rows(self, month: datetime) -> AsyncIterator[list[DictRow]]:
         """The events of a month as they may leave, in the order of a number that hides their decisions."""
@@ -88,8 +88,8 @@ class Archive:
             )
 
     async def drop(self, month: datetime) -> bool:
-        """Drop the rows of a month that is in files, in one transaction; False, and nothing is done, when the rows are no
-        longer those that were written (a visitor was erased meanwhile): write it again.
+        """Drop the rows of a month that is in files, in one transaction. False, and nothing is done, when the rows are
+        no longer those that were written (a visitor was erased meanwhile): write it again.
 
         Raises:
             StoreError: others used the log for too long; try again.
@@ -100,7 +100,7 @@ class Archive:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_S}s'".encode())
             await _run(connection, "LOCK TABLE {month} IN SHARE MODE", month)
-            counted = await connection.execute(f"SELECT count(*) AS n FROM events WHERE {_LEAVING}".encode(), asked)
+            counted = await connection.execute(_COUNT, asked)
             noted = await connection.execute(
                 "SELECT rows AS n FROM archives WHERE month = %(month)s AND dropped_ms IS NULL", asked
             )
@@ -116,7 +116,7 @@ class Archive:
             # From here on appends wait, for the time of some small statements.
             await _run(connection, "ALTER TABLE events DETACH PARTITION {month}", month)
             await _run(connection, "DROP TABLE {month}", month)
-            await connection.execute(f"DELETE FROM events WHERE {_LEAVING}".encode(), asked)
+            await connection.execute(_DELETE, asked)
             await connection.execute("INSERT INTO events SELECT * FROM staying")
             await connection.execute("UPDATE archives SET dropped_ms = %(now)s WHERE month = %(month)s", asked)
             await connection.execute(
@@ -155,7 +155,9 @@ class Archive:
         )
 
 
-async def _run(connection: Connection, query: LiteralString, month: datetime, asked: Mapping[str, Any] | None = None) -> None:
+async def _run(
+    connection: Connection, query: LiteralString, month: datetime, asked: Mapping[str, Any] | None = None
+) -> None:
     await connection.execute(sql.SQL(query).format(month=sql.Identifier(f"events_{month:%Y_%m}")), asked)
 
 

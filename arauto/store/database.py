@@ -30,8 +30,8 @@ LINK: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""A server that vanishes without a word (its network is cut) is noticed in ten seconds, where TCP alone would wait for a
-quarter of an hour. An address that says otherwise is obeyed."""
+"""A server that vanishes without a word (its network is cut) is noticed in ten seconds, where TCP alone would wait for
+a quarter of an hour. An address that says otherwise is obeyed."""
 
 
 class Database:

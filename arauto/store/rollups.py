@@ -207,7 +207,9 @@ class Rollups:
             " GROUP BY 1, 2, 3, 4",
             [campaign_id],
         )
-        cells = [(row["variant_id"], row["stage"], row["metric"], bucket_of(row["reading"]), row["n"]) for row in readings]
+        cells = [
+            (row["variant_id"], row["stage"], row["metric"], bucket_of(row["reading"]), row["n"]) for row in readings
+        ]
         archived = await self._database.fetch(
             "SELECT variant_id, stage, metric::text, bucket, readings FROM archived_vitals WHERE campaign_id = %s",
             [campaign_id],

@@ -171,7 +171,9 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    "where", ["retention._flush", "Archive.note", "Archive.drop", "Archive._keep_sums"], ids=lambda where: where.split(".")[1]
+    "where",
+    ["retention._flush", "Archive.note", "Archive.drop", "Archive._keep_sums"],
+    ids=lambda where: where.split(".")[1],
 )
 async def test_a_kill_at_any_step_loses_and_doubles_nothing(kept, where):
     campaign, _ = await fill(kept)
