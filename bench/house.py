@@ -37,7 +37,7 @@ VISITORS = "198.18.0.20"
 GHOSTS = "198.18.0.30"
 PORT = 8800
 _CLONE_NEWNET = 0x4000_0000
-_SWITCH = "arauto-sw"
+_SWITCH = "switch"
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
@@ -47,13 +47,18 @@ def server_address(number: int) -> str:
     return f"198.18.0.{10 + number}"
 
 
+def space(name: str) -> str:
+    """The namespace of a machine; another run's has another name."""
+    return f"arauto-{os.getpid()}-{name}"
+
+
 def _ip(*words: str, check: bool = True) -> None:
     subprocess.run(["ip", *words], check=check, capture_output=True)
 
 
 def enter(name: str) -> None:
     """Move the calling thread into a namespace; processes that it starts begin there."""
-    with (Path("/run/netns") / name).open() as file:
+    with (Path("/run/netns") / space(name)).open() as file:
         if _libc.setns(file.fileno(), _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
 
@@ -77,22 +82,24 @@ def network(names: dict[str, str]) -> Iterator[None]:
     """A namespace for each name, with its address, on one switch. The caller moves into ``visitors``."""
     everyone = [*names, _SWITCH]
     for name in everyone:
-        _ip("netns", "del", name, check=False)
+        _ip("netns", "del", space(name), check=False)
     try:
         for name in everyone:
-            _ip("netns", "add", name)
-            _ip("-n", name, "link", "set", "lo", "up")
-        _ip("-n", _SWITCH, "link", "add", "br", "type", "bridge")
-        _ip("-n", _SWITCH, "link", "set", "br", "up")
+            _ip("netns", "add", space(name))
+            _ip("-n", space(name), "link", "set", "lo", "up")
+        _ip("-n", space(_SWITCH), "link", "add", "name", "sw0", "type", "bridge")
+        _ip("-n", space(_SWITCH), "link", "set", "dev", "sw0", "up")
         for place, (name, address) in enumerate(names.items()):
-            _ip("-n", _SWITCH, "link", "add", f"p{place}", "type", "veth", "peer", "name", "eth0", "netns", name)
-            _ip("-n", _SWITCH, "link", "set", f"p{place}", "master", "br", "up")
-            _ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
-            _ip("-n", name, "link", "set", "eth0", "up")
+            switch, machine = space(_SWITCH), space(name)
+            cable = ("type", "veth", "peer", "name", "eth0", "netns", machine)
+            _ip("-n", switch, "link", "add", "name", f"p{place}", *cable)
+            _ip("-n", switch, "link", "set", f"p{place}", "master", "sw0", "up")
+            _ip("-n", machine, "addr", "add", f"{address}/24", "dev", "eth0")
+            _ip("-n", machine, "link", "set", "eth0", "up")
         yield
     finally:
         for name in everyone:
-            _ip("netns", "del", name, check=False)
+            _ip("netns", "del", space(name), check=False)
 
 
 class Kept:
@@ -176,7 +183,7 @@ class House:
         _make_database(self.data)
         user = pwd.getpwnam("pgserver").pw_uid
         command = [str(programs() / "postgres"), "-D", str(self.data), "-k", str(self.data), "-h", DATABASE]
-        self.database = Kept("arauto-db", command, {**os.environ, "LC_ALL": "C"}, self.folder / "database.log", user)
+        self.database = Kept("database", command, {**os.environ, "LC_ALL": "C"}, self.folder / "database.log", user)
         wait_for(lambda: psycopg.connect(self.url, connect_timeout=2).close())
         self.clock.write_bytes(struct.pack("<q", 0))
         for number in range(1, self._count + 1):
@@ -188,7 +195,7 @@ class House:
                 environ |= {"LD_PRELOAD": str(jumps), "JUMP_FILE": str(self.clock)}
             command = [sys.executable, "-m", "arauto.server"]
             environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-            self.servers.append(Kept(f"arauto-s{number}", command, environ, self.folder / f"server{number}.log"))
+            self.servers.append(Kept(f"server{number}", command, environ, self.folder / f"server{number}.log"))
 
     def jump(self, seconds: int) -> None:
         """Set the servers' clock so far from the true one."""
@@ -197,7 +204,7 @@ class House:
 
     def cut(self, name: str, *, up: bool) -> None:
         """Pull a machine's cable, or put it back."""
-        _ip("-n", name, "link", "set", "eth0", "up" if up else "down")
+        _ip("-n", space(name), "link", "set", "eth0", "up" if up else "down")
 
     def close(self) -> None:
         for server in self.servers:
@@ -208,10 +215,10 @@ class House:
 def names(servers: int) -> dict[str, str]:
     """The machines of a house with so many servers."""
     return {
-        "arauto-db": DATABASE,
-        "arauto-v": VISITORS,
-        "arauto-g": GHOSTS,
-        **{f"arauto-s{number}": server_address(number) for number in range(1, servers + 1)},
+        "database": DATABASE,
+        "visitors": VISITORS,
+        "ghosts": GHOSTS,
+        **{f"server{number}": server_address(number) for number in range(1, servers + 1)},
     }
 
 
@@ -232,7 +239,7 @@ def house(servers: int, *, disk_mb: int = 0, jumps: bool = False, **settings: An
                 subprocess.run(
                     ["mount", "-t", "tmpfs", "-o", f"size={disk_mb}m", "tmpfs", str(folder / "database")], check=True
                 )
-            enter("arauto-v")
+            enter("visitors")
             made = House(folder, servers, **settings)
             try:
                 made.open(jumps=_build(folder) if jumps else None)

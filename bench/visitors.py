@@ -56,6 +56,7 @@ class Visitor:
         self._ledger, self._dice = ledger, dice
         self._waiting: list[tuple[float, dict[str, Any]]] = []
         self._ending = False
+        self._silent = False
 
     async def run(self) -> None:
         limits = httpx.Limits(max_keepalive_connections=4)
@@ -65,6 +66,8 @@ class Visitor:
                 began = time.monotonic()
                 await self._page(http)
                 await asyncio.sleep(max(0.0, PACE_S * self._dice.uniform(0.5, 1.5) - (time.monotonic() - began)))
+            # The last page may still have had something to tell.
+            self._silent = True
             await telling
 
     def end(self) -> None:
@@ -96,7 +99,7 @@ class Visitor:
 
     async def _tell(self, http: httpx.AsyncClient) -> None:
         tries = 0
-        while self._waiting or not self._ending:
+        while self._waiting or not self._silent:
             part = self._waiting[:BATCH]
             if not part or tries:
                 await asyncio.sleep(min(1.0, 0.1 * 2**tries) * self._dice.uniform(0.5, 1.5))
