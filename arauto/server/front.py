@@ -99,7 +99,7 @@ class Front:
         header = scope.headers.get
         origin = header("origin")
         try:
-            self._overload.check()
+            self._overload.check(began)
             if self._limiter.on:
                 self._limiter.take(self._addresses.of(scope.client, header("x-forwarded-for")))
             foreign = origin
@@ -115,6 +115,8 @@ class Front:
                     raise too_slow() from None
                 finally:
                     del self._reading[cast("asyncio.Task[None]", asyncio.current_task())]
+                # Whoever waited behind others' bodies is not made to wait for their own.
+                self._overload.check(perf_counter())
                 if scope.query_string:
                     body = with_key(body, scope.query_string)
                 reply = hot.act(body, header("sec-gpc") == "1", foreign)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from time import perf_counter
 
@@ -30,11 +31,15 @@ class Overload:
         self.refused = 0
         """Requests that were refused for it."""
         self._late = False
+        self._due = inf
         self._now = now
 
-    def check(self) -> None:
-        """Raises :class:`BusyError` while there is too much to do."""
-        if self.on:
+    def check(self, now: float) -> None:
+        """Raises :class:`BusyError` while there is too much to do, also within one long turn of the loop.
+
+        ``now`` is the clock's, which the caller has at hand.
+        """
+        if self.on or now - self._due > LATE_S:
             self.refused += 1
             raise BusyError("the server has more to do than it can", mend="come back later", retry_after=RETRY_S)
 
@@ -46,9 +51,9 @@ class Overload:
     async def watch(self) -> None:
         """Look for as long as the process lives."""
         while True:
-            due = self._now() + TICK_S
+            self._due = self._now() + TICK_S
             await asyncio.sleep(TICK_S)
-            self.note(self._now() - due)
+            self.note(self._now() - self._due)
 
 
 class Drain:

@@ -1,6 +1,7 @@
 """Old months leave as files, and nothing that anybody reads changes."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ from uuid import uuid4
 import msgspec
 import polars
 import pytest
+from click.testing import CliRunner
 
+from arauto.cli import main
 from arauto.core.clock import FakeClock
 from arauto.core.errors import ConflictError, InputError, SettingError
 from arauto.core.ids import uuid7
@@ -226,3 +229,20 @@ def test_too_few_days_are_refused(tmp_path):
         load_settings(tmp_path, {}, keep_events_days=99)
     assert caught.value.field == "keep_events_days"
     assert load_settings(tmp_path, {}, keep_events_days=100).keep_events_days == 100
+
+
+async def test_the_command_shows_every_month_that_went(kept, monkeypatch):
+    await fill(kept)
+    async with await Store.open(kept, clock=FakeClock(NOW)) as store:
+        await archive_events(store, kept)
+    for name, value in to_environ(kept).items():
+        monkeypatch.setenv(name, value)
+    told = await asyncio.to_thread(CliRunner().invoke, main, ["archive"])
+    assert told.exit_code == 0, told.output
+    assert told.output.splitlines() == [
+        "2026-05: 0 events, 0 files",
+        "2026-06: 30 events, 1 files",
+        "2026-07: 17 events, 1 files",
+    ]
+    told = await asyncio.to_thread(CliRunner().invoke, main, ["archive", "--json"])
+    assert [month["rows"] for month in json.loads(told.output)] == [0, 30, 17]

@@ -56,7 +56,7 @@ async def test_no_header_but_the_token_opens_a_route(world, headers):
 
 
 async def test_a_limit_is_not_left_by_another_name(world):
-    """Nobody is trusted to say who they are; a port, a header, a query, a method or a mistake makes no new allowance."""
+    """Nobody is believed who they are; a port, a header, a query, a method or a mistake makes no new allowance."""
     await world.launch()
     world.front._limiter = Limiter(6)
     query = {"key": world.key, "campaign": world.slug}

@@ -12,6 +12,7 @@ import msgspec
 import psutil
 import pytest
 
+from arauto.core.errors import BusyError
 from arauto.server import running, sockets
 from arauto.server.limits import Limiter
 from arauto.server.pressure import CALM_S, LATE_S, Drain, Overload
@@ -40,6 +41,25 @@ async def test_a_loop_that_is_kept_busy_is_noticed():
     with pytest.raises((StopIteration, RuntimeError)):
         await Looked(now=moments.__next__).watch()
     assert seen == [False, True, False, False]
+
+
+async def test_one_long_turn_of_the_loop_is_noticed_within_it(world):
+    """Many heavy requests that came together are one turn: no timer runs before the last of them."""
+    await world.launch()
+    clock = [1000.0]
+    overload = world.front._overload = Overload(now=lambda: clock[0])
+    watch = asyncio.create_task(overload.watch())
+    await asyncio.sleep(0)
+    overload.check(1000.0 + LATE_S)
+    with pytest.raises(BusyError) as caught:
+        overload.check(1000.0 + 2 * LATE_S)
+    assert caught.value.retry_after >= 1
+    assert (overload.refused, overload.on) == (1, False)
+    # perf_counter is far behind the thousandth second or far beyond: the front asks by its own clock, after the body.
+    overload._due = -LATE_S
+    query = {"key": world.key, "campaign": world.slug}
+    assert (await world("POST", "/v1/decide", query)).status == 503
+    watch.cancel()
 
 
 async def test_overload_is_refused_with_a_time_to_come_back(world):
