@@ -19,6 +19,7 @@ NAMES = (
     "crash",
     "faults",
     "scale",
+    "capacity",
     "soak",
     "engines",
     "kit",

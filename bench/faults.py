@@ -265,9 +265,13 @@ async def _launch() -> tuple[int, str, str]:
         return live.id, next(site.key for site in await admin.sites() if site.id == live.site_id), live.slug
 
 
-def _hold() -> None:
+def _hold(visitors: list[Visitor]) -> None:
     while HOLD and Path(HOLD).exists():
+        for visitor in visitors:
+            visitor.resting = True
         time.sleep(1)
+    for visitor in visitors:
+        visitor.resting = False
 
 
 async def _trials(one: House, setting: Setting, trials: int) -> dict[str, Any]:
@@ -282,7 +286,7 @@ async def _trials(one: House, setting: Setting, trials: int) -> dict[str, Any]:
     try:
         await asyncio.sleep(2)
         for _ in range(trials):
-            await asyncio.to_thread(_hold)
+            await asyncio.to_thread(_hold, visitors)
             began = time.monotonic()
             await setting.run(scene)
             over = time.monotonic()

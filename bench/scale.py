@@ -35,6 +35,8 @@ COUNTS = (1, 2, 4)
 SECONDS = 4.0
 WARM_UP = 0.7
 CONNECTIONS = 16
+BODIES = 2600
+"""Batches of events for one measurement, all servers together."""
 SHARE = 0.2
 """Of a core, that a small machine may use."""
 PERIOD_US = 20_000
@@ -142,7 +144,8 @@ def throughput(made: House, shop: _Shop, what: str) -> dict[str, Any]:
     found: dict[str, Any] = {"servers": what}
     for kind, path, size in (("decisions", "/v1/decide", 1), ("events", "/v1/events", 50)):
         for count in COUNTS:
-            bodies = [[shop.decide()] if kind == "decisions" else shop.events(1500, size) for _ in range(count)]
+            most = BODIES // count
+            bodies = [[shop.decide()] if kind == "decisions" else shop.events(most, size) for _ in range(count)]
             used, began, database = _cpu(made.servers[:count]), time.perf_counter(), _cpu([made.database])
             load = _load(path, bodies, made.folder)
             passed = time.perf_counter() - began

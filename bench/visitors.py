@@ -57,6 +57,8 @@ class Visitor:
         self._waiting: list[tuple[float, dict[str, Any]]] = []
         self._ending = False
         self._silent = False
+        self.resting = False
+        """While set, no page is opened."""
 
     async def run(self) -> None:
         limits = httpx.Limits(max_keepalive_connections=4)
@@ -64,7 +66,8 @@ class Visitor:
             telling = asyncio.create_task(self._tell(http))
             while not self._ending:
                 began = time.monotonic()
-                await self._page(http)
+                if not self.resting:
+                    await self._page(http)
                 await asyncio.sleep(max(0.0, PACE_S * self._dice.uniform(0.5, 1.5) - (time.monotonic() - began)))
             # The last page may still have had something to tell.
             self._silent = True

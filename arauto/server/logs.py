@@ -32,7 +32,7 @@ class _Json(logging.Formatter):
             line["trace"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
 
-    converter = staticmethod(time.gmtime)  # type: ignore[assignment]
+    converter = staticmethod(time.gmtime)
 
 
 def start_logging(form: LogFormat) -> None:
