@@ -11,7 +11,7 @@ from time import perf_counter
 from arauto.core.errors import BusyError
 
 TICK_S = 0.1
-LATE_S = 1.0
+LATE_S = 2.0
 """A call that the event loop keeps waiting for so long is late: a page gives up on its decision after 1.5 s, so what is
 answered later is work for nobody."""
 CALM_S = LATE_S / 4
@@ -50,6 +50,8 @@ class Overload:
 
     async def watch(self) -> None:
         """Look for as long as the process lives."""
+        # The loop may stand still until the server has begun: that is nobody's load.
+        await asyncio.sleep(TICK_S)
         while True:
             self._due = self._now() + TICK_S
             await asyncio.sleep(TICK_S)
