@@ -46,6 +46,7 @@ from arauto.loop.release import (
 from arauto.loop.remote import NoAnswerError, Remote
 from arauto.loop.replay import ReplayResult, describe_replay, replay_log
 from arauto.loop.report import Estimate, Report, VariantNumbers, Vital, build_report
+from arauto.loop.retention import archive_events
 from arauto.loop.runtime import Runtime
 from arauto.loop.simulate import Sent, Simulation
 from arauto.loop.trace import where
@@ -88,6 +89,7 @@ __all__ = [
     "Vital",
     "add_copies",
     "admit",
+    "archive_events",
     "brief_findings",
     "build_report",
     "change_brief",

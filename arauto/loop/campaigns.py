@@ -29,6 +29,7 @@ from arauto.creative import (
 )
 from arauto.loop.kits import KIT_JOB, run_kit_job
 from arauto.loop.policy import check_deal
+from arauto.loop.retention import register_retention
 from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"
@@ -201,6 +202,7 @@ def register_jobs(store: Store, settings: Settings) -> None:
 
     store.jobs.register(WRITE_JOB, run)
     store.jobs.register(KIT_JOB, run_kit)
+    register_retention(store, settings)
 
 
 async def _write_variants(store: Store, settings: Settings, context: JobContext, args: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What happened, and what exists: the event log with its rollups, the catalogue, jobs, privacy. One PostgreSQL."""
 
+from arauto.store.archive import Archived
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
@@ -51,6 +52,7 @@ __all__ = [
     "ZERO_BUCKET",
     "AppendStatus",
     "Appended",
+    "Archived",
     "ArmOutcomes",
     "ArmTotals",
     "AuditEntry",
