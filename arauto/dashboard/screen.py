@@ -67,11 +67,12 @@ class Deed:
 
 @dataclass(frozen=True)
 class File:
-    """A file to download."""
+    """A file to download; or, ``inline``, one that a page shows."""
 
     body: bytes
     name: str
     kind: str = "text/csv; charset=utf-8"
+    inline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

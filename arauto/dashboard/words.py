@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from arauto.core.brief import Language
 from arauto.core.clock import to_datetime
 from arauto.core.errors import ArautoError, InputError
 from arauto.core.i18n import catalogue, day, money, number, percent, say
+from arauto.core.kit import Finding
 from arauto.loop import Estimate, Vital
+
+_QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
 
 NONE = "–"
 """What stands where there is no number."""
@@ -50,6 +54,21 @@ class Words:
     def mend(self, error: ArautoError) -> str:
         """How to mend it."""
         return self(f"mend_{error.key}", **error.values) if isinstance(error, RefusedError) else error.mend
+
+    def fault(self, key: str, error: ArautoError) -> str:
+        """What a field of a form expects (``f_KEY_bad``), or what was wrong with it and the mend."""
+        if self.has(f"f_{key}_bad"):
+            return self(f"f_{key}_bad")
+        return f"{error.problem}; {error.mend}"
+
+    def rule(self, finding: Finding) -> str:
+        """What a check found, by the rule's sentence in the reader's language, with the words it is about."""
+        key = f"rules.{finding.rule}"
+        if key not in catalogue(self.language):
+            return f"{finding.problem}; {finding.mend}"
+        quoted = _QUOTED.search(finding.problem)
+        about = next((group for group in quoted.groups() if group), "") if quoted else ""
+        return f"{say(key, self.language)}{f' (“{about}”)' if about else ''}"
 
     def deed(self, action: str) -> str:
         """An entry of the audit log, by its action."""

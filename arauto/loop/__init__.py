@@ -7,8 +7,13 @@ from arauto.loop.campaigns import (
     Created,
     NewCampaign,
     add_copies,
+    change_brief,
+    change_plan,
+    change_text,
     create_campaign,
+    findings_of,
     register_jobs,
+    write_at_once,
     write_later,
 )
 from arauto.loop.datasets import (
@@ -20,9 +25,10 @@ from arauto.loop.datasets import (
 )
 from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
-from arauto.loop.evidence import standard_guardrail
+from arauto.loop.evidence import default_rails, standard_guardrail
 from arauto.loop.experiment import ComparedArm, Experiment, read_experiment
-from arauto.loop.policy import Policy, make_policy
+from arauto.loop.kits import brief_findings, kit_folder, make_kit_later, read_kit, unwaive, waive_finding
+from arauto.loop.policy import Policy, check_deal, make_policy
 from arauto.loop.release import (
     NewRelease,
     Release,
@@ -75,14 +81,23 @@ __all__ = [
     "Vital",
     "add_copies",
     "admit",
+    "brief_findings",
     "build_report",
+    "change_brief",
+    "change_plan",
+    "change_text",
+    "check_deal",
     "create_campaign",
+    "default_rails",
     "describe_replay",
     "examine",
+    "findings_of",
+    "kit_folder",
     "latest_release",
     "list_releases",
     "load_open_bandit",
     "look",
+    "make_kit_later",
     "make_policy",
     "open_audience",
     "open_bandit_here",
@@ -90,6 +105,7 @@ __all__ = [
     "pull_open_bandit",
     "read_batch",
     "read_experiment",
+    "read_kit",
     "read_release",
     "register_jobs",
     "replay_log",
@@ -97,7 +113,10 @@ __all__ = [
     "start_release",
     "steer_release",
     "train_encoder",
+    "unwaive",
+    "waive_finding",
     "where",
     "with_key",
+    "write_at_once",
     "write_later",
 ]

@@ -4,6 +4,7 @@ from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
 from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, RoundTally, TaskRow
+from arauto.store.forms import Forms
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
 from arauto.store.privacy import Privacy
@@ -62,6 +63,7 @@ __all__ = [
     "FederatedModel",
     "FederatedRounds",
     "FirstKit",
+    "Forms",
     "GroupOutcomes",
     "Health",
     "JobContext",
