@@ -203,7 +203,7 @@ class _Desk:
         finally:
             self._sessions.forget()
         if done.file is not None:
-            return _download(done.file)
+            return _download(request, done.file)
         if done.shown:
             return await self._page(screen, request, person, shown=done.shown)
         to = done.to or screen.at(request.path_params)

@@ -132,15 +132,37 @@ def map_chart(spots: Sequence[Spot], *, width: int, title: str, words: str) -> s
     scale = (width - 2 * edge) / reach
     middle_x, middle_y = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
     drawn = [f'<rect class="ground" width="{width}" height="{height:.0f}" rx="10"/>']
-    for spot, radius in sorted(zip(spots, radii, strict=True), key=lambda one: -one[1]):
-        at = width / 2 + (spot.x - middle_x) * scale
-        down = height / 2 - (spot.y - middle_y) * scale
+    wanted = [(width / 2 + (spot.x - middle_x) * scale, height / 2 - (spot.y - middle_y) * scale) for spot in spots]
+    for spot, radius, (at, down) in zip(spots, radii, _apart(wanted, radii, width, height), strict=True):
         drawn.append(
             f'<g class="{hue_class(spot.hue)}"><title>{escape(spot.text)}</title>'
             f'<circle class="blob" cx="{at:.1f}" cy="{down:.1f}" r="{radius:.1f}"/>'
             f'<text class="name" x="{at:.1f}" y="{down + 4.5:.1f}" text-anchor="middle">{escape(spot.name)}</text></g>'
         )
     return svg(width, height, title, words, drawn)
+
+
+def _apart(
+    places: Sequence[tuple[float, float]], radii: Sequence[float], width: float, height: float
+) -> list[tuple[float, float]]:
+    """The same places, moved as little as it takes that no circle hides another's name, and all stay inside."""
+    moved = list(places)
+    for _ in range(80):
+        for one in range(len(moved)):
+            for other in range(one):
+                (x, y), (u, v) = moved[one], moved[other]
+                across, down = x - u, y - v
+                lack = 1.03 * (radii[one] + radii[other]) - math.hypot(across, down)
+                if lack > 0:
+                    # Of two on one spot, the later one goes to the side.
+                    angle = math.atan2(down, across) if across or down else float(one)
+                    step = (math.cos(angle) * lack / 2, math.sin(angle) * lack / 2)
+                    moved[one], moved[other] = (x + step[0], y + step[1]), (u - step[0], v - step[1])
+        moved = [
+            (min(max(x, r + 4), width - r - 4), min(max(y, r + 4), height - r - 4))
+            for (x, y), r in zip(moved, radii, strict=True)
+        ]
+    return moved
 
 
 def evidence_chart(rows: Sequence[Evidence], *, width: int, title: str, words: str, safe: str, harmful: str) -> str:
