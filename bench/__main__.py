@@ -26,6 +26,7 @@ NAMES = (
     "engines",
     "kit",
     "edge",
+    "edge_peers",
     "edge_times",
     "federated_bids",
     "federated_browser",

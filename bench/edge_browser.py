@@ -10,7 +10,6 @@ import numpy as np
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from arauto.edge import Asset, Example, example, serving, shipped
-from bench.edge_peers import against_peers
 from tools.browser import ARGUMENTS, find_browser
 
 CANARIES = 10_000
@@ -51,7 +50,6 @@ async def times(texts: list[Example]) -> dict[str, Any]:
                 "first_result_ms_fast_4g_4x": await _first(browser, url),
                 "typed_to_changed_ms_4x": await _typed(browser, url),
                 "page_load": {"with": await _loads(browser, url), "without": await _loads(browser, bare)},
-                "peers": await against_peers(browser, some[::20]),
             }
         await browser.close()
     cost = found["page_load"]

@@ -15,10 +15,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from playwright.async_api import Browser
+from playwright.async_api import Browser, async_playwright
 
 from arauto.edge import Asset, assets, file_name, peers, serving, shipped
 from arauto.edge.recipe import golden
+from tools.browser import ARGUMENTS, find_browser
 
 _KERNELS = (
     *("Add", "Cast", "GatherV2", "Maximum", "RealDiv", "Reshape", "Softmax", "Sqrt", "Sum"),
@@ -72,6 +73,25 @@ export const make = async () => open(await (await fetch('MODEL')).arrayBuffer())
   return withOrt(ort, './model.onnx', await (await fetch('./manifest.json')).json());
 };""",
 }
+
+
+def main() -> dict[str, Any]:
+    """Measure in a Chromium of our own."""
+    from bench.edge import texts
+
+    async def run() -> dict[str, Any]:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=str(find_browser()), args=list(ARGUMENTS))
+            found = await against_peers(browser, [one.text for one in texts()][::20])
+            await browser.close()
+        return found
+
+    found = asyncio.run(run())
+    promises = {
+        f"{name}: every label of the golden vectors": found.get(name, {}).get("labels_different") == 0
+        for name in ("own", "onnx", "tfjs")
+    } | {"onnx: every integer": found.get("onnx", {}).get("largest_share_gap") == 0}
+    return {"passed": all(promises.values()), "promises": promises, **found}
 
 
 async def against_peers(browser: Browser, texts: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Edge: times in Chromium, ours and the peers', page-load cost. Run it on a calm machine, under three minutes.
+"""Edge: times in Chromium, and page-load cost. Run it on a calm machine: under three minutes.
 
-Needs ``ARAUTO_DATA_DIR`` and a Chromium; ``ARAUTO_EDGE_PEERS`` for the peers (bench/edge_peers.py).
+Needs ``ARAUTO_DATA_DIR`` and a Chromium. The peers: ``python -m bench edge_peers``.
 """
 
 from __future__ import annotations
