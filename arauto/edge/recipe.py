@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from arauto.edge.generate import generate
+from arauto.edge.generate import Example, generate
 from arauto.edge.model import EdgeModel
 from arauto.edge.text import Features
 from arauto.edge.train import NEGATORS, Trained, TrainPlan, train
