@@ -15,6 +15,7 @@ NAMES = (
     "audience_segments",
     "http",
     "events",
+    "dashboard",
     "store",
     "fuzz",
     "replay",
