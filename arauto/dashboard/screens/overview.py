@@ -8,6 +8,7 @@ from typing import Any
 from arauto.core.campaign import CampaignState
 from arauto.dashboard import pages
 from arauto.dashboard.money import HOUR_MS, Changes, Costs, changes_of, costs_of, period_of
+from arauto.dashboard.pdf import print_pdf
 from arauto.dashboard.report import shares_csv, variants_csv
 from arauto.dashboard.screen import CAMPAIGN, Action, Deed, Done, File, Screen, View
 from arauto.dashboard.words import RefusedError
@@ -63,6 +64,15 @@ async def whole(view: View) -> File:
     return File(page.encode(), f"{report.slug}.html", "text/html; charset=utf-8")
 
 
+async def printed(deed: Deed) -> Done:
+    """The report on paper, in the reader's language."""
+    store = deed.runtime.store
+    report = await build_report(store, deed.id, clock=deed.runtime.clock)
+    costs = costs_of((await store.catalogue.campaign(deed.id)).plan, await store.rollups.totals(deed.id))
+    page = await asyncio.to_thread(pages.render_report_html, report, deed.language, costs)
+    return Done(file=File(await print_pdf(page), f"{report.slug}.pdf", "application/pdf"))
+
+
 async def move(deed: Deed) -> Done:
     """Launch, pause, resume or end."""
     states: dict[str, CampaignState] = {"live": "live", "paused": "paused", "ended": "ended"}
@@ -79,6 +89,6 @@ SCREEN = Screen(
     path=CAMPAIGN,
     values=values,
     place="campaign",
-    actions={"state": Action("editor", move)},
+    actions={"state": Action("editor", move), "pdf": Action("viewer", printed)},
     files={"variants.csv": variants, "shares.csv": shares, "report.html": whole},
 )
