@@ -13,6 +13,7 @@ NAMES = (
     "audience_quality",
     "http",
     "events",
+    "dashboard",
     "store",
     "fuzz",
     "replay",

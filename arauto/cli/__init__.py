@@ -34,6 +34,7 @@ COMMANDS = {
     "restore": "keep",
     "simulate": "data",
     "site": "campaign",
+    "status": "status",
     "up": "serve",
     "visitor": "visitor",
     "worker": "serve",
