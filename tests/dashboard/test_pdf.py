@@ -1,10 +1,6 @@
 """A report on paper: by the browser that is there, or a clear word when there is none."""
 
-import os
-
-import pytest
-
-from arauto.dashboard import pdf
+from arauto.dashboard import paper
 from tests.dashboard.test_app import launch
 from tests.dashboard.test_wizard import send
 
@@ -23,7 +19,7 @@ def program(folder, text):
 
 async def test_the_report_is_printed_in_the_readers_language(inside, runtime, monkeypatch, tmp_path):
     campaign = await launch(runtime)
-    monkeypatch.setenv(pdf.SETTING, program(tmp_path, PRINTER))
+    monkeypatch.setenv(paper.NAMED, program(tmp_path, PRINTER))
     answer = await send(inside, f"/dashboard/campaigns/{campaign.id}/pdf")
     assert answer.headers["content-type"] == "application/pdf"
     assert answer.headers["content-disposition"] == 'attachment; filename="watch.pdf"'
@@ -33,24 +29,9 @@ async def test_the_report_is_printed_in_the_readers_language(inside, runtime, mo
 async def test_without_a_browser_the_mend_is_told(inside, runtime, monkeypatch, tmp_path):
     campaign = await launch(runtime)
     at = f"/dashboard/campaigns/{campaign.id}"
-    monkeypatch.setenv(pdf.SETTING, str(tmp_path / "none"))
+    monkeypatch.setenv(paper.NAMED, str(tmp_path / "none"))
     answer = await send(inside, f"{at}/pdf")
     assert answer.status_code == 422
     assert "CHROMIUM_PATH" in answer.text
-    monkeypatch.delenv(pdf.SETTING)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert pdf.find_printer() is None
-
-
-async def test_a_browser_that_does_not_print_is_ended(inside, runtime, monkeypatch, tmp_path):
-    campaign = await launch(runtime)
-    at = f"/dashboard/campaigns/{campaign.id}"
-    monkeypatch.setenv(pdf.SETTING, program(tmp_path, "#!/bin/sh\nexit 3\n"))
+    monkeypatch.setenv(paper.NAMED, program(tmp_path, "#!/bin/sh\nexit 3\n"))
     assert "did not print" in (await send(inside, f"{at}/pdf")).text
-    monkeypatch.setattr(pdf, "PRINT_S", 0.05)
-    monkeypatch.setenv(pdf.SETTING, program(tmp_path, f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n"))
-    assert "did not print" in (await send(inside, f"{at}/pdf")).text
-    written = tmp_path / "pid"
-    if written.exists() and (number := written.read_text().strip()):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(number), 0)
