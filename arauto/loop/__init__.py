@@ -50,6 +50,7 @@ from arauto.loop.retention import archive_events
 from arauto.loop.runtime import Runtime
 from arauto.loop.simulate import Sent, Simulation
 from arauto.loop.trace import where
+from arauto.loop.turns import NewTurn, Turn, can_train, feedback_files, read_turns, turn_later
 
 __all__ = [
     "AllRefused",
@@ -70,6 +71,7 @@ __all__ = [
     "Neighbours",
     "NewCampaign",
     "NewRelease",
+    "NewTurn",
     "NoAnswerError",
     "Offers",
     "OpenBanditLog",
@@ -85,6 +87,7 @@ __all__ = [
     "Sent",
     "Simulation",
     "Symptom",
+    "Turn",
     "VariantNumbers",
     "Vital",
     "add_copies",
@@ -92,6 +95,7 @@ __all__ = [
     "archive_events",
     "brief_findings",
     "build_report",
+    "can_train",
     "change_brief",
     "change_plan",
     "change_text",
@@ -103,6 +107,7 @@ __all__ = [
     "edge_screen",
     "examine",
     "federated_tasks",
+    "feedback_files",
     "findings_of",
     "kit_folder",
     "latest_release",
@@ -119,6 +124,7 @@ __all__ = [
     "read_experiment",
     "read_kit",
     "read_release",
+    "read_turns",
     "register_jobs",
     "release_model",
     "replay_log",
@@ -126,6 +132,7 @@ __all__ = [
     "start_release",
     "steer_release",
     "train_encoder",
+    "turn_later",
     "unwaive",
     "waive_finding",
     "where",
