@@ -21,7 +21,6 @@ SHIPPED = TrainPlan(features=Features(negators=NEGATORS, words=2), steps=60, tem
 the other; no text of either taught it a weight (docs/edge.md)."""
 RESEARCH = TrainPlan(rows_log2=18, bits=8, features=Features(negators=NEGATORS, words=2, chars=(2, 3, 4, 5)), steps=60)
 """A plan for a server or a measurement: large, and as accurate as this kind of model gets."""
-BACKGROUND = 9_000
 DATA = (
     "Only texts that were composed by rule from word lists and phrases written for this project "
     f"(arauto/edge/generate.py, {TEXTS} texts, seed {SEED}). No text of any person or public corpus."
@@ -59,9 +58,8 @@ def train_shipped(texts: int = TEXTS) -> Trained:
 
 
 def train_research(known: Sequence[Example]) -> Trained:
-    """A model of a user's (or a measurement's) own texts, with generated ones as a background of general words."""
-    background = [one for one in generate(BACKGROUND, SEED, ("pt",)) if one.label]
-    return train([*known, *background], RESEARCH, name="research", version="1", languages=("pt-BR",), data="your texts")
+    """A large model of somebody's own labelled texts."""
+    return train(known, RESEARCH, name="research", version="1", languages=("pt-BR",), data="labelled texts")
 
 
 _PROBES = (

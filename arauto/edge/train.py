@@ -33,7 +33,7 @@ _Ints = NDArray[np.int64]
 
 
 class TrainPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to train. ``rows_log2`` rows of ``bits`` each; ``temperature`` None: fitted on the tenth that is held out.
+    """How to train. ``rows_log2`` rows of ``bits`` each; ``temperature`` None: fitted on a tenth left out first.
 
     ``decay`` is the weight decay of a step; ``unsure`` the confidence below which the model says that it does not know.
     """

@@ -33,7 +33,7 @@ def test_the_same_seed_generates_the_same_texts():
     assert list(generate(50, 1)) != list(generate(50, 2))
     made = list(generate(600, 4))
     assert {one.label for one in made} == {-1, 0, 1}
-    assert {one.corpus for one in made} == {"generated-en", "generated-pt", "generated-pt-talk"}
+    assert {one.corpus for one in made} == {"generated-pt", "generated-en"}
     assert all(one.text for one in made)
 
 
@@ -41,7 +41,7 @@ def test_the_same_data_train_the_same_bytes_and_learn_the_task(once):
     assert trained().model.to_bytes() == once.model.to_bytes()
     measured = evaluate(once.model, list(generate(400, 99)))
     assert measured.overall.accuracy > 0.7
-    assert set(measured.corpora) == {"generated-en", "generated-pt", "generated-pt-talk"}
+    assert set(measured.corpora) == {"generated-en", "generated-pt"}
 
 
 def test_quantised_it_says_what_it_said_before(once):
