@@ -28,6 +28,7 @@ from arauto.loop import Remote
 from arauto.store import Store
 from bench.house import PORT, TOKEN, House, Kept, house, server_address, wait_for
 from bench.load import Load, Plan, run
+from bench.machine import write_result
 from bench.visitors import Ledger, balance
 
 SERVERS = 4
@@ -246,9 +247,12 @@ def main() -> dict[str, Any]:
         shop = asyncio.run(_open(made))
         with small(made.servers) as limited:
             quota = throughput(made, shop, f"each at most {SHARE} of a core") if limited else None
-        free = throughput(made, shop, "as many cores as there are")
+        print(quota, flush=True)
         elsewhere = asyncio.run(told_elsewhere(made))
+        print(elsewhere, flush=True)
         stale = asyncio.run(staleness(made))
+        print(stale, flush=True)
+        free = throughput(made, shop, "as many cores as there are")
     kept = elsewhere["stored"] == elsewhere["events"] and not elsewhere["miscounted"]
     grows = quota is not None and quota["decisions_growth"]["2"] >= 1.8
     return {
@@ -263,4 +267,4 @@ def main() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(main())
+    write_result("scale", main())

@@ -119,7 +119,7 @@ def main(minutes: float = MINUTES, rate: float = RATE) -> dict[str, Any]:
         Path(name).chmod(0o755)
         token = Secret("of-the-soak")
         settings = Settings(home=Path(name) / "home", port=0, rate_limit=0, admin_token=token)
-        with running(settings) as server:
+        with running(settings, timeout=300) as server:
             dsn = EmbeddedPostgres(settings.home / "postgres").dsn
             told = asyncio.run(_soak(server.url, server.pid, dsn, settings, minutes, rate))
     slopes = told["slope_per_hour"]
