@@ -17,9 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import httpx
 import msgspec
@@ -29,7 +30,7 @@ from granian.server import Server as Granian
 
 from arauto.core.errors import ConflictError, StoreError
 from arauto.core.settings import PREFIX, Secret, Settings
-from arauto.server.worker import BOARD, do_jobs, start_logging
+from arauto.server.worker import BOARD, STOPPING, do_jobs, start_logging
 from arauto.store import Store
 
 KILL_S = 12
@@ -78,14 +79,16 @@ def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
     settings = msgspec.structs.replace(settings, port=port)
     with ExitStack() as stack:
         os.environ.update(to_environ(settings))
+        folder = tempfile.mkdtemp(prefix="arauto-")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stopping = Path(folder) / "stopping"
+        os.environ[STOPPING] = str(stopping)
         if settings.workers > 1:
-            folder = tempfile.mkdtemp(prefix="arauto-")
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             os.environ[BOARD] = folder
         keeper = stack.enter_context(Keeper(settings))
         stack.enter_context(_JobsProcess())
         announce(Started(url=url_of(settings.host, port), token=keeper.token))
-        Granian(
+        granian = Granian(
             "arauto.server.worker:Worker",
             factory=True,
             address=settings.host,
@@ -99,7 +102,23 @@ def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
             respawn_failed_workers=True,
             respawn_interval=0.2,
             log_level=LogLevels.error,
-        ).serve()
+        )
+        granian.on_startup(lambda: _tell_when_stopping(stopping))
+        granian.serve()
+
+
+def _tell_when_stopping(file: Path) -> None:
+    """Have the signals that end the server make ``file`` first. Called at granian's start: its own are set by then."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def stop(*told: Any, then: Any = before) -> None:
+            with suppress(OSError):
+                file.touch()
+            if callable(then):
+                then(*told)
+
+        signal.signal(number, stop)
 
 
 @contextmanager

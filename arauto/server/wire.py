@@ -15,6 +15,7 @@ from arauto.core.campaign import CampaignState, Copy, VariantState
 from arauto.core.errors import ArautoError
 from arauto.core.people import Role
 from arauto.core.settings import Settings
+from arauto.dashboard import Live
 from arauto.loop import ReleaseAction, Runtime
 from arauto.server.meters import Board, Meters
 
@@ -60,6 +61,8 @@ class Desk:
         self.store = runtime.store
         self.meters = meters
         self.board = board
+        self.live = Live()
+        """What open dashboards look at."""
         self.document = b""
         """The OpenAPI document, ready to send."""
 

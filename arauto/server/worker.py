@@ -27,6 +27,10 @@ from arauto.store import Store
 
 BOARD = "_ARAUTO_BOARD"
 """Environment variable: the folder in which the processes of one server leave their counters."""
+STOPPING = "_ARAUTO_STOPPING"
+"""Environment variable: the file that is there once the server is told to end. Its processes wait for the answers that
+they are giving, and a stream to a dashboard would never be given."""
+STOPPING_S = 0.25
 BOARD_S = 2.0
 PARENT_S = 0.5
 
@@ -38,7 +42,7 @@ def make_front(settings: Settings, runtime: Runtime, board: Board | None = None)
     limiter, addresses, meters = Limiter(settings.rate_limit), Addresses(settings.trusted_proxies), Meters()
     desk = Desk(settings, runtime, meters, board or Board(None))
     sessions = Sessions(runtime.store, runtime.clock)
-    pages = list(create_dashboard(runtime, sessions).routes)
+    pages = list(create_dashboard(runtime, sessions, desk.live).routes)
     web = build(desk, limiter, addresses, Gate(runtime, sessions), pages)
     return Front(runtime, Bridge(web), limiter, addresses, meters), desk
 
@@ -69,7 +73,7 @@ class Worker:
     async def _open(self) -> None:
         self._runtime = await Runtime.open(self._settings)
         self._front, self._desk = make_front(self._settings, self._runtime, self._board)
-        beside = (end_with_parent(), self._leave_counts(), self._front.watch(), self._settle())
+        beside = (end_with_parent(), self._leave_counts(), self._front.watch(), self._settle(), self._end_streams())
         self._tasks = [asyncio.create_task(one) for one in beside]
         _freeze()
 
@@ -81,6 +85,13 @@ class Worker:
         """The audience is made after the start: its visitors, and the libraries that find segments, stay as well."""
         await self._runtime.audience.ready.wait()
         _freeze()
+
+    async def _end_streams(self) -> None:
+        if told := os.environ.get(STOPPING):
+            file = Path(told)
+            while not file.exists():  # noqa: ASYNC110, ASYNC240  (a signal of a process is not passed on to its children)
+                await asyncio.sleep(STOPPING_S)
+            await self._desk.live.close()
 
     async def _leave_counts(self) -> None:
         while True:
