@@ -124,12 +124,13 @@ class _Draining(Granian):
         return self
 
     def signal_handler_interrupt(self, *args: Any, **_: Any) -> None:
-        """SIGTERM gives the sign and waits; a second one, or SIGINT, does not wait."""
+        """Gives the sign; SIGTERM then waits. A second one, or SIGINT, does not."""
         end = super().signal_handler_interrupt
-        if args[:1] != (signal.SIGTERM,) or not self._drain_s or self._drain.on:
+        first = not self._drain.on
+        self._drain.begin()
+        if args[:1] != (signal.SIGTERM,) or not self._drain_s or not first:
             end()
             return
-        self._drain.begin()
         wait = threading.Timer(self._drain_s, end)
         wait.daemon = True
         wait.start()
