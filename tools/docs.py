@@ -22,6 +22,7 @@ from arauto.server import Running, running
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.browser import ARGUMENTS, find_browser
+from tools.flows import draw_flows
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 BRIEF = (
@@ -154,6 +155,15 @@ def _save(image: Image.Image, path: Path) -> None:
     sys.stdout.write(f"{path.relative_to(IMAGES.parents[1])}\n")
 
 
+async def draw_making(server: Running, home: Path, executable: Path) -> None:
+    """Make a campaign, from a sentence to a candidate, and take every screen on the way."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(executable), args=list(ARGUMENTS))
+        (IMAGES / "making").mkdir(exist_ok=True)
+        await draw_flows(browser, server, home, IMAGES / "making", _open, _sign_in)
+        await browser.close()
+
+
 async def _open(browser: Browser, language: str, viewport: dict[str, int], scheme: str) -> Page:
     context = await browser.new_context(
         locale=language,
@@ -185,6 +195,12 @@ def main() -> None:
         running(Settings(home=Path(home), port=0, rate_limit=0, text_engine="slot")) as server,
     ):
         asyncio.run(draw(server, executable))
+    # The making of a campaign begins with an empty database.
+    with (
+        tempfile.TemporaryDirectory(prefix="arauto-docs-") as home,
+        running(Settings(home=Path(home), port=0, rate_limit=0, text_engine="slot")) as server,
+    ):
+        asyncio.run(draw_making(server, Path(home), executable))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from arauto.gpo.progress import Progress, silent
 from arauto.gpo.table import Floats
 
 Tensor = Any
-_WRITTEN = "policy.safetensors"
+CHECKPOINT = "policy.safetensors"
 
 
 class PPOPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -351,7 +351,7 @@ class PPO:
             "seed": str(self._seed),
         }
         kept = {f"best.{name}": tensor for name, tensor in self._kept.items()}
-        save_state(self._work / _WRITTEN, done, self._parameters | kept, self._optimiser, notes)
+        save_state(self._work / CHECKPOINT, done, self._parameters | kept, self._optimiser, notes)
 
     def _resume(self) -> int:
         """Where the run stands; 0 when it has not begun.
@@ -359,7 +359,7 @@ class PPO:
         Raises:
             InputError: the checkpoint is of another plan or seed.
         """
-        path = self._work / _WRITTEN if self._work else None
+        path = self._work / CHECKPOINT if self._work else None
         if path is None or not path.exists():
             return 0
         notes = read_notes(path)

@@ -47,6 +47,7 @@ from arauto.loop.report import Estimate, Report, VariantNumbers, Vital, build_re
 from arauto.loop.runtime import Runtime
 from arauto.loop.simulate import Sent, Simulation
 from arauto.loop.trace import where
+from arauto.loop.turns import NewTurn, Turn, can_train, feedback_files, read_turns, turn_later
 
 __all__ = [
     "AllRefused",
@@ -62,6 +63,7 @@ __all__ = [
     "Neighbours",
     "NewCampaign",
     "NewRelease",
+    "NewTurn",
     "NoAnswerError",
     "Offers",
     "OpenBanditLog",
@@ -77,12 +79,14 @@ __all__ = [
     "Sent",
     "Simulation",
     "Symptom",
+    "Turn",
     "VariantNumbers",
     "Vital",
     "add_copies",
     "admit",
     "brief_findings",
     "build_report",
+    "can_train",
     "change_brief",
     "change_plan",
     "change_text",
@@ -91,6 +95,7 @@ __all__ = [
     "default_rails",
     "describe_replay",
     "examine",
+    "feedback_files",
     "findings_of",
     "kit_folder",
     "latest_release",
@@ -107,12 +112,14 @@ __all__ = [
     "read_experiment",
     "read_kit",
     "read_release",
+    "read_turns",
     "register_jobs",
     "replay_log",
     "standard_guardrail",
     "start_release",
     "steer_release",
     "train_encoder",
+    "turn_later",
     "unwaive",
     "waive_finding",
     "where",

@@ -29,6 +29,7 @@ from arauto.creative import (
 )
 from arauto.loop.kits import KIT_JOB, run_kit_job
 from arauto.loop.policy import check_deal
+from arauto.loop.turns import TURN_JOB, run_turn_job
 from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"
@@ -199,8 +200,12 @@ def register_jobs(store: Store, settings: Settings) -> None:
     async def run_kit(context: JobContext, args: dict[str, Any]) -> None:
         await run_kit_job(store, settings, context, args)
 
+    async def run_turn(context: JobContext, args: dict[str, Any]) -> None:
+        await run_turn_job(store, settings, context, args)
+
     store.jobs.register(WRITE_JOB, run)
     store.jobs.register(KIT_JOB, run_kit)
+    store.jobs.register(TURN_JOB, run_turn)
 
 
 async def _write_variants(store: Store, settings: Settings, context: JobContext, args: dict[str, Any]) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from arauto.core.campaign import CampaignState
+from arauto.core.errors import EngineError, InputError
 from arauto.dashboard import pages
 from arauto.dashboard.money import HOUR_MS, Changes, Costs, changes_of, costs_of, period_of
+from arauto.dashboard.paper import write_pdf
 from arauto.dashboard.report import shares_csv, variants_csv
 from arauto.dashboard.screen import CAMPAIGN, Action, Deed, Done, File, Screen, View
 from arauto.dashboard.words import RefusedError
 from arauto.loop import Report, build_report
 from arauto.store import Step
+
+_printer = asyncio.Semaphore(1)
 
 
 async def values(view: View) -> dict[str, Any]:
@@ -63,6 +69,29 @@ async def whole(view: View) -> File:
     return File(page.encode(), f"{report.slug}.html", "text/html; charset=utf-8")
 
 
+async def printed(deed: Deed) -> Done:
+    """The report on paper, in the reader's language."""
+    store = deed.runtime.store
+    report = await build_report(store, deed.id, clock=deed.runtime.clock)
+    costs = costs_of((await store.catalogue.campaign(deed.id)).plan, await store.rollups.totals(deed.id))
+    page = await asyncio.to_thread(pages.render_report_html, report, deed.language, costs)
+    return Done(file=File(await _print(page), f"{report.slug}.pdf", "application/pdf"))
+
+
+async def _print(page: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="arauto-report-") as folder:
+        path = Path(folder) / "report.pdf"
+        try:
+            # One at a time: each costs a browser.
+            async with _printer:
+                await asyncio.to_thread(write_pdf, page, path)
+        except InputError:
+            raise RefusedError("no_browser", "pdf") from None
+        except EngineError:
+            raise RefusedError("not_printed", "pdf") from None
+        return await asyncio.to_thread(path.read_bytes)
+
+
 async def move(deed: Deed) -> Done:
     """Launch, pause, resume or end."""
     states: dict[str, CampaignState] = {"live": "live", "paused": "paused", "ended": "ended"}
@@ -79,6 +108,6 @@ SCREEN = Screen(
     path=CAMPAIGN,
     values=values,
     place="campaign",
-    actions={"state": Action("editor", move)},
+    actions={"state": Action("editor", move), "pdf": Action("viewer", printed)},
     files={"variants.csv": variants, "shares.csv": shares, "report.html": whole},
 )
