@@ -124,11 +124,12 @@ class _Draining(Granian):
         return self
 
     def signal_handler_interrupt(self, *args: Any, **_: Any) -> None:
-        """Gives the sign; SIGTERM then waits. A second one, or SIGINT, does not."""
+        """SIGTERM gives the sign and waits; a second one, or SIGINT, does not wait."""
         end = super().signal_handler_interrupt
-        first = not self._drain.on
+        begun = self._drain.on
+        # Always: open dashboards are let go at the sign.
         self._drain.begin()
-        if args[:1] != (signal.SIGTERM,) or not self._drain_s or not first:
+        if args[:1] != (signal.SIGTERM,) or not self._drain_s or begun:
             end()
             return
         wait = threading.Timer(self._drain_s, end)

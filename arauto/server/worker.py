@@ -33,7 +33,8 @@ BOARD = "_ARAUTO_BOARD"
 """Environment variable: the folder in which the processes of one server leave their counters."""
 DRAIN = "_ARAUTO_DRAIN"
 """Environment variable: the file that is there when the server is about to end."""
-DRAIN_LOOK_S = 0.25
+SIGN_S = 0.25
+"""How often a process looks whether the sign of the end was given."""
 BOARD_S = 2.0
 PARENT_S = 0.5
 
@@ -113,9 +114,9 @@ class Worker:
         _freeze()
 
     async def _end_streams(self) -> None:
-        """The server waits for the answers that it is giving; a stream to a dashboard would never be given."""
-        while not self._drain.on:  # noqa: ASYNC110  (a signal of a process is not passed on to its children)
-            await asyncio.sleep(DRAIN_LOOK_S)
+        """A process waits for the answers that it is giving, and a stream to a dashboard would never be given."""
+        while not self._drain.on:  # noqa: ASYNC110  (a file is the sign: other processes give it)
+            await asyncio.sleep(SIGN_S)
         await self._desk.live.close()
 
     async def _leave_counts(self) -> None:
