@@ -29,7 +29,7 @@ from arauto.gpo.progress import Progress, silent
 from arauto.gpo.table import Floats
 
 Tensor = Any
-_WRITTEN = "policy.safetensors"
+CHECKPOINT = "policy.safetensors"
 
 
 Algorithm = Literal["ppo", "rloo", "grpo", "dpo"]
@@ -397,7 +397,7 @@ class PPO:
             "seed": str(self._seed),
         }
         kept = {f"best.{name}": tensor for name, tensor in self._kept.items()}
-        save_state(self._work / _WRITTEN, done, self._parameters | kept, self._optimiser, notes)
+        save_state(self._work / CHECKPOINT, done, self._parameters | kept, self._optimiser, notes)
 
     def _lasting(self) -> str:
         """The plan less its length: nothing that an iteration does depends on that, so a run can be made longer."""
@@ -409,7 +409,7 @@ class PPO:
         Raises:
             InputError: the checkpoint is of another plan or seed.
         """
-        path = self._work / _WRITTEN if self._work else None
+        path = self._work / CHECKPOINT if self._work else None
         if path is None or not path.exists():
             return 0
         notes = read_notes(path)
