@@ -5,7 +5,7 @@ With x the decayed history of a user before an event (the last item weighs 1, th
 Item-Item Models for Session-based Recommendation", without its normalisations). Both products are sums over events, so
 an event is learned by adding to them, and logs that were counted apart are added. Where tastes move on, an item's score
 is weighted by how much of its interest is late: the share of its events that are among the last of their users, for
-those are nearer to today than the rest (after the trend-aware normalisation of TALE, Park et al. 2025; here from order).
+those are nearer to today than the rest (after TALE's trend-aware normalisation, Park et al. 2025; here by order).
 """
 
 from __future__ import annotations
