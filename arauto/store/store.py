@@ -9,11 +9,13 @@ from typing import Self
 from arauto.core.clock import Clock, SystemClock
 from arauto.core.settings import Settings
 from arauto.store.access import Access
+from arauto.store.archive import Archive
 from arauto.store.catalogue import Catalogue
 from arauto.store.database import Database
 from arauto.store.embedded import EmbeddedPostgres
 from arauto.store.events import EventLog
 from arauto.store.federated import FederatedRounds
+from arauto.store.forms import Forms
 from arauto.store.health import Health, health
 from arauto.store.jobs import Jobs
 from arauto.store.migrate import migrate
@@ -24,6 +26,7 @@ from arauto.store.records import Notice, NoticeKind
 from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
 from arauto.store.states import States
+from arauto.store.users import Users
 
 PATIENCE = 60.0
 """Seconds that a call waits for a database that is down, before it raises :class:`StoreError`."""
@@ -45,9 +48,12 @@ class Store:
         self.rollouts = Rollouts(database, clock)
         self.catalogue = Catalogue(database, clock)
         self.federated = FederatedRounds(database, clock)
+        self.forms = Forms(database, clock)
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
         self.states = States(database)
+        self.archive = Archive(database, clock)
+        self.users = Users(database, clock)
 
     @classmethod
     async def open(cls, settings: Settings, *, clock: Clock | None = None, patience: float = PATIENCE) -> Store:

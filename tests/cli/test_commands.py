@@ -6,34 +6,11 @@ import json
 from uuid import UUID, uuid4
 
 import pytest
-from click.testing import CliRunner
 
 import arauto
-from arauto.cli import main
 from arauto.core.errors import EventError, NotFoundError
 
 WORDS = "Crie um anúncio digital para um smartwatch focado em saúde, com público-alvo entre 25 e 40 anos."
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cli")
-    folder.chmod(0o755)
-    return folder
-
-
-@pytest.fixture
-def run(home, monkeypatch):
-    monkeypatch.chdir(home)
-    monkeypatch.setenv("COLUMNS", "140")
-    runner = CliRunner()
-
-    def call(*words, code=0, **more):
-        done = runner.invoke(main, [*words], **more)
-        assert done.exit_code == code, done.output
-        return done
-
-    return call
 
 
 def test_a_campaign_from_words_to_report(run):
@@ -51,6 +28,9 @@ def test_a_campaign_from_words_to_report(run):
     assert "smartwatch" in run("campaign", "list").stdout
     assert "smartwatch" in run("report", "smartwatch").stdout
     assert json.loads(run("report", "smartwatch", "--json").stdout)["totals"]["impressions"] == 0
+    told = run("status", "--once").stdout
+    assert "smartwatch" in told
+    assert [one["slug"] for one in json.loads(run("status", "--json").stdout)] == ["smartwatch", "cha"]
     run("report", "smartwatch", "--html", "report.html")
     run("campaign", "end", "smartwatch")
     assert "ended" in run("campaign", "launch", "smartwatch", code=5).stderr
