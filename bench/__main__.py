@@ -27,6 +27,7 @@ NAMES = (
     "federated_language",
     "federated_mixed",
     "federated_movielens",
+    "federated_scale",
     "federated_secagg",
     "experiments_sequences",
     "experiments_bandits",
