@@ -17,6 +17,8 @@ import pytest
 import arauto
 from arauto.core.events import EventType, VitalName
 from arauto.core.settings import Settings
+from arauto.store.embedded import EmbeddedPostgres
+from tests.warm import warm
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -154,29 +156,55 @@ def free_port():
 RUN = [page for page in PAGES if any(p == page and info in ("python", "sh") for p, _, info, _ in blocks())]
 
 
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory):
+    """A folder for the front of PATH whose ``arauto`` and ``code`` need not import anything."""
+    # Short, for the address of a socket.
+    with tempfile.TemporaryDirectory(prefix="arauto-") as folder, warm(Path(folder), plain(Path(folder))) as ready:
+        yield ready
+
+
+def plain(home):
+    """What a reader has in the environment, and what measures the coverage of subprocesses."""
+    passed = {name: value for name, value in os.environ.items() if name.startswith("COV") or name.endswith("_THREADS")}
+    return {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),  # the checkout under test, whichever is installed
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "XDG_RUNTIME_DIR": str(home),
+        **passed,
+    }
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_pages_blocks_run_in_order(page, tmp_path, free_port):
-    """All the blocks of a page run in one folder, in order, as a reader would type them."""
-    environ = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "ARAUTO_PORT": str(free_port),
-        "LANG": "C.UTF-8",
-        "XDG_RUNTIME_DIR": str(tmp_path),
-        # coverage of subprocesses, when it is measured
-        **{name: value for name, value in os.environ.items() if name.startswith("COV")},
-    }
+def test_a_pages_blocks_run_in_order(page, tmp_path, free_port, request):
+    """All the blocks of a page run in one folder, in order, as a reader would type them.
+
+    Those of the README in an empty folder, each command a new process. Those of the other pages by a process that has
+    imported everything, on a database that was made before and stays up once it was used.
+    """
+    environ = {**plain(tmp_path), "ARAUTO_PORT": str(free_port)}
     tmp_path.chmod(0o755)
+    python, database = [sys.executable, "-c"], EmbeddedPostgres(tmp_path / ".arauto" / "postgres")
+    if warmed := page.name != "README.md":
+        ready, new_database = request.getfixturevalue("ready"), request.getfixturevalue("new_database")
+        environ["PATH"] = f"{ready}:{environ['PATH']}"
+        python = [ready / "code"]
+        new_database(database.folder)
     try:
         for owner, place, info, code in blocks():
             if owner != page or info not in ("python", "sh"):
                 continue
-            command = [sys.executable, "-c", code] if info == "python" else ["bash", "-euo", "pipefail", "-c", code]
+            command = [*python, code] if info == "python" else ["bash", "-euo", "pipefail", "-c", code]
             status, told = run(command, tmp_path, environ)
             assert status == 0, f"block {place} of {page.name}:\n{code}\n{told}"
+            if warmed and database.folder.with_name("postgres.users").exists():
+                database.ensure_running()
     finally:
         run([Path(sys.executable).parent / "arauto", "down"], tmp_path, environ)
+        database.release()
 
 
 def run(command, folder, environ):

@@ -1,4 +1,4 @@
-"""What the marketer sees: the dashboard's pages, a report as a file, the demonstration shop. Reads, never writes."""
+"""What the marketer sees: the dashboard's screens, a report as a file, the demonstration shop."""
 
 from arauto.dashboard.app import create_dashboard
 from arauto.dashboard.demo import render_demo

@@ -1,256 +1,262 @@
-"""The dashboard's pages, as a Starlette application. They only read; what they show comes from the rollups."""
+"""The dashboard as a Starlette application: its routes come from the table of :mod:`arauto.dashboard.access`."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from arauto.core.errors import NotFoundError, StoreError
+from arauto.core.errors import ArautoError, ForbiddenError, NotFoundError, StoreError
 from arauto.core.i18n import LANGUAGES
+from arauto.core.people import Person
 from arauto.dashboard import pages
-from arauto.dashboard.demo import show_demo
-from arauto.dashboard.reader import LANGUAGE_COOKIE, language_of
-from arauto.dashboard.sessions import SESSION_COOKIE, SESSION_MS, Sessions
-from arauto.dashboard.view import shares_csv, variants_csv
-from arauto.loop import Report, Runtime, build_report
+from arauto.dashboard.access import Entry, Table, table
+from arauto.dashboard.door import Door
+from arauto.dashboard.live import Live, Part
+from arauto.dashboard.reader import (
+    LANGUAGE_COOKIE,
+    THEME_COOKIE,
+    THEMES,
+    fields,
+    language_of,
+    same_origin,
+    theme_of,
+)
+from arauto.dashboard.screen import OWN, Deed, File, Screen, View
+from arauto.dashboard.screens import house_of, tabs_of
+from arauto.dashboard.sessions import SESSION_COOKIE, Sessions
+from arauto.loop import Runtime
 
-OWN = "/dashboard"
 YEAR_S = 365 * 86_400
-WRONG_A_MINUTE = 10
-"""So many wrong tokens or codes a minute are looked at; then everyone waits."""
-FORM_LIMIT = 2_048
+QUERY_MOST = 200
+"""The longest text that a screen reads of its address."""
 
-_HEADERS = {
+HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
+        "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
+    "cross-origin-opener-policy": "same-origin",
     # Not "no-referrer": a form would then come from the origin "null".
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
 }
 
 log = logging.getLogger(__name__)
 Page = Callable[[Request], Awaitable[Response]]
 
 
-def create_dashboard(runtime: Runtime) -> Starlette:
+def create_dashboard(runtime: Runtime, sessions: Sessions | None = None) -> Starlette:
     """The application over a runtime. Its paths are absolute: its routes can also stand among a server's own."""
-    desk = _Desk(runtime)
-    campaign = f"{OWN}/campaigns/{{id:int}}"
-    return Starlette(
-        routes=[
-            Route("/login", desk.open(desk.login), methods=["GET", "POST"]),
-            Route("/logout", desk.open(desk.logout), methods=["POST"]),
-            Route(OWN, desk.closed(desk.campaigns)),
-            Route(f"{OWN}/live", desk.closed(desk.campaigns_live)),
-            Route(campaign, desk.closed(desk.campaign)),
-            Route(f"{campaign}/live", desk.closed(desk.campaign_live)),
-            Route(f"{campaign}/variants.csv", desk.closed(desk.variants_file)),
-            Route(f"{campaign}/shares.csv", desk.closed(desk.shares_file)),
-            Route(f"{campaign}/report.html", desk.closed(desk.report_file)),
-            Route(f"{OWN}/static/{{name}}", desk.open(desk.file)),
-            Route("/demo", desk.open(desk.demo)),
-        ]
-    )
+    desk = _Desk(runtime, sessions or Sessions(runtime.store, runtime.clock))
+    known: Table = table()
+    by_path: dict[str, dict[str, Page]] = {}
+    for (path, method), entry in known.items():
+        by_path.setdefault(path, {})[method] = desk.guard(entry)
+    return Starlette(routes=[Route(path, _by_method(pages_), methods=[*pages_]) for path, pages_ in by_path.items()])
+
+
+def _by_method(endpoints: Mapping[str, Page]) -> Page:
+    async def answer(request: Request) -> Response:
+        # Starlette lets HEAD in where GET is.
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return answer
 
 
 class _Desk:
-    """Answers the pages' requests."""
+    """Answers the requests of every entry of the table."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, sessions: Sessions) -> None:
         self._runtime = runtime
-        self._store = runtime.store
-        self._sessions = Sessions(runtime.store, runtime.clock)
-        self._wrong: deque[int] = deque(maxlen=WRONG_A_MINUTE)
+        self._sessions = sessions
+        self._live = Live()
+        door = Door(runtime, sessions)
+        self._own: dict[str, Page] = {
+            "login": door.login,
+            "logout": door.logout,
+            "invitation": door.invitation,
+            "demo": door.demo,
+            "static": door.file,
+        }
 
-    # Who may see what.
-
-    def open(self, page: Page) -> Page:
-        """``page`` for everyone, with the headers of all pages and an answer to every failure."""
+    def guard(self, entry: Entry) -> Page:
+        """The one place where it is decided whether a request may pass; and an answer to every failure."""
 
         async def answer(request: Request) -> Response:
+            person: Person | None = None
             try:
-                response = await page(request)
+                person = await self._sessions.check(request.cookies.get(SESSION_COOKIE))
+                if request.method == "POST" and not same_origin(request):
+                    response = self._notice(request, person, "forbidden", 403)
+                elif entry.role is None:
+                    response = await self._own[entry.name](request)
+                elif person is None:
+                    response = _sign_in(entry)
+                elif not person.may(entry.role):
+                    response = self._notice(request, person, "not_allowed", 403)
+                else:
+                    response = await self._serve(entry, request, person)
+            except ForbiddenError:
+                response = self._notice(request, person, "forbidden", 403)
             except NotFoundError:
-                response = self._notice(request, "not_found", 404)
+                response = self._notice(request, person, "not_found", 404)
             except StoreError as error:
                 log.warning("the dashboard cannot read: %s", error.problem)
-                response = self._notice(request, "away", 503)
-            for name, value in _HEADERS.items():
-                response.headers.setdefault(name, value)
-            asked = request.query_params.get("lang")
-            if asked in LANGUAGES and request.url.path.startswith((OWN, "/login")):
-                response.set_cookie(LANGUAGE_COOKIE, asked, max_age=YEAR_S, httponly=True, samesite="lax")
+                response = self._notice(request, person, "away", 503)
+            _finish(request, response)
             return response
 
         return answer
 
-    def closed(self, page: Page) -> Page:
-        """``page`` for who has signed in; the others are sent to do so."""
+    async def _serve(self, entry: Entry, request: Request, person: Person) -> Response:
+        screen = entry.screen
+        assert screen is not None  # noqa: S101 -- the table says so
+        if entry.kind == "page":
+            return await self._page(screen, request, person)
+        if entry.kind == "live":
+            return await self._renewed(screen, request, person)
+        if entry.kind == "file":
+            return _download(await screen.files[entry.name](_view(self._runtime, screen, request, person)))
+        return await self._act(screen, entry.name, request, person)
 
-        async def answer(request: Request) -> Response:
-            if await self._signed_in(request):
-                return await page(request)
-            if request.url.path.endswith("/live"):
-                return Response(status_code=401)
-            return RedirectResponse("/login", status_code=303)
-
-        return self.open(answer)
-
-    async def _signed_in(self, request: Request) -> bool:
-        return await self._sessions.check(request.cookies.get(SESSION_COOKIE))
-
-    async def login(self, request: Request) -> Response:
-        """By a single-use code in the link, or by the admin token in the form."""
-        if request.method == "POST" and not _same_origin(request):
-            return self._notice(request, "forbidden", 403)
-        code = request.query_params.get("code") if request.method == "GET" else None
-        if request.method == "GET" and code is None:
-            return self._page(request, "login.html", entered=False, problem="")
-        if self._too_many():
-            return self._page(request, "login.html", 429, entered=False, problem="too_many")
-        if code is not None:
-            good = code.isascii() and len(code) <= 200 and await self._store.use_login_code(code)
-        else:
-            good = await self._good_token(await _field(request, "token"))
-        if not good:
-            self._wrong.append(self._runtime.clock.now_ms())
-            problem = "bad_token" if code is None else "bad_code"
-            return self._page(request, "login.html", 401, entered=False, problem=problem)
-        # Not a redirect: a strict cookie would not be sent along one that began on another site.
-        response = self._page(request, "login.html", entered=True, problem="")
-        response.set_cookie(
-            SESSION_COOKIE,
-            await self._sessions.make(),
-            max_age=SESSION_MS // 1000,
-            httponly=True,
-            samesite="strict",
-            secure="https" in (request.url.scheme, request.headers.get("x-forwarded-proto")),
+    async def _page(
+        self,
+        screen: Screen,
+        request: Request,
+        person: Person,
+        *,
+        status: int = 200,
+        problem: ArautoError | None = None,
+        shown: Mapping[str, Any] | None = None,
+    ) -> Response:
+        view = _view(self._runtime, screen, request, person)
+        values = await screen.values(view)
+        part = pages.render_part(screen, view, {**values, **(shown or {})})
+        told = request.query_params.get("done", "")
+        page = pages.render_page(
+            screen,
+            view,
+            part=part,
+            heading=values.get("heading"),
+            person=person,
+            theme=theme_of(request),
+            path=screen.at(request.path_params),
+            kept=request.query_params,
+            live=screen.live and not shown and problem is None,
+            told=told if told.isidentifier() and len(told) < 40 else "",
+            problem=problem,
+            house=house_of(person),
+            tabs=tabs_of(screen, person),
         )
-        return response
+        return Response(page, status, media_type="text/html")
 
-    async def logout(self, request: Request) -> Response:
-        if not _same_origin(request):
-            return self._notice(request, "forbidden", 403)
-        response = RedirectResponse("/login", status_code=303)
-        response.delete_cookie(SESSION_COOKIE)
-        return response
+    async def _renewed(self, screen: Screen, request: Request, person: Person) -> Response:
+        """The part of the page that changes: once, or (``Accept: text/event-stream``) whenever it does."""
+        part = self._part(screen, _view(self._runtime, screen, request, person))
+        if "text/event-stream" not in request.headers.get("accept", ""):
+            return _tagged(request, await part.read(), part.tag)
+        await part.read()
+        cookie = request.cookies.get(SESSION_COOKIE)
 
-    async def _good_token(self, token: str) -> bool:
-        if not token or not token.isascii() or len(token) > 200:
-            return False
-        if own := self._runtime.settings.admin_token.reveal():
-            return hmac.compare_digest(token, own)
-        return await self._store.check_admin_token(token)
+        async def good() -> bool:
+            return await self._sessions.check(cookie) == person
 
-    def _too_many(self) -> bool:
-        now = self._runtime.clock.now_ms()
-        return len(self._wrong) == WRONG_A_MINUTE and now - self._wrong[0] < 60_000
+        tag = request.headers.get("last-event-id", "")
+        return StreamingResponse(
+            self._live.stream(part, tag, good),
+            media_type="text/event-stream",
+            headers={"x-accel-buffering": "no"},
+        )
 
-    # What they see.
+    def _part(self, screen: Screen, view: View) -> Part:
+        key = (screen.name, *sorted(view.params.items()), *sorted(view.query.items()), view.language, view.role)
 
-    async def campaigns(self, request: Request) -> Response:
-        return self._page(request, "campaigns.html", signed_in=True, rows=await self._rows())
+        async def make() -> str:
+            return pages.render_part(screen, view, await screen.values(view))
 
-    async def campaigns_live(self, request: Request) -> Response:
-        return self._part(request, pages.render("campaign_list.html", language_of(request), rows=await self._rows()))
+        return self._live.part(key, make)
 
-    async def _rows(self) -> list[dict[str, object]]:
-        campaigns = await self._store.catalogue.campaigns()
-        rows = []
-        for campaign in reversed(campaigns):
-            totals = await self._store.rollups.totals(campaign.id)
-            impressions, clicks = sum(row.impressions for row in totals), sum(row.clicks for row in totals)
-            rows.append(
-                {
-                    "campaign": campaign,
-                    "impressions": impressions,
-                    "clicks": clicks,
-                    "ctr": clicks / impressions if impressions else None,
-                    "purchases": sum(row.purchases for row in totals),
-                }
-            )
-        return rows
+    async def _act(self, screen: Screen, name: str, request: Request, person: Person) -> Response:
+        deed = Deed(
+            runtime=self._runtime,
+            language=language_of(request),
+            person=person,
+            params=request.path_params,
+            form=await fields(request),
+        )
+        try:
+            done = await screen.actions[name].do(deed)
+        except StoreError:
+            raise
+        except ArautoError as error:
+            return await self._page(screen, request, person, status=error.status, problem=error)
+        finally:
+            self._sessions.forget()
+        if done.shown:
+            return await self._page(screen, request, person, shown=done.shown)
+        to = done.to or screen.at(request.path_params)
+        return RedirectResponse(f"{to}?done={done.told}" if done.told else to, status_code=303)
 
-    async def campaign(self, request: Request) -> Response:
-        values = await self._values(request)
-        return self._page(request, "campaign.html", signed_in=True, **values)
-
-    async def campaign_live(self, request: Request) -> Response:
-        return self._part(request, pages.render("body.html", language_of(request), **await self._values(request)))
-
-    async def variants_file(self, request: Request) -> Response:
-        report = await self._report(request)
-        return _download(variants_csv(report), f"{report.slug}-variants.csv", "text/csv; charset=utf-8")
-
-    async def shares_file(self, request: Request) -> Response:
-        report = await self._report(request)
-        return _download(shares_csv(report), f"{report.slug}-shares.csv", "text/csv; charset=utf-8")
-
-    async def report_file(self, request: Request) -> Response:
-        report, language = await self._report(request), language_of(request)
-        page = await asyncio.to_thread(pages.render_report_html, report, language)
-        return _download(page.encode(), f"{report.slug}.html", "text/html; charset=utf-8")
-
-    async def file(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in pages.FILES:
-            raise NotFoundError("there is no such file", field="name")
-        headers = {"cache-control": "public, max-age=86400", "content-type": pages.FILES[name]}
-        return Response(pages.file(name), headers=headers)
-
-    async def demo(self, request: Request) -> Response:
-        return await show_demo(self._store, request)
-
-    async def _report(self, request: Request) -> Report:
-        return await build_report(self._store, request.path_params["id"], clock=self._runtime.clock)
-
-    async def _values(self, request: Request) -> dict[str, Any]:
-        report = await self._report(request)
-        return await asyncio.to_thread(pages.render_report, report, language_of(request), links=True)
-
-    def _page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        own = {"path": request.url.path, "version": pages.version(), "signed_in": False, **values}
-        return Response(pages.render(template, language_of(request), **own), status, media_type="text/html")
-
-    def _notice(self, request: Request, heading: str, status: int) -> Response:
-        return self._page(request, "notice.html", status, heading=heading, retry=status == 503)
-
-    def _part(self, request: Request, part: str) -> Response:
-        """A part of a page, or 304 when the browser has that one."""
-        tag = f'"{hashlib.sha256(part.encode()).hexdigest()[:24]}"'
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers={"etag": tag})
-        return Response(part, headers={"etag": tag}, media_type="text/html")
+    def _notice(self, request: Request, person: Person | None, heading: str, status: int) -> Response:
+        page = pages.render(
+            "notice.html",
+            language_of(request),
+            person=person,
+            theme=theme_of(request),
+            path=request.url.path,
+            kept={},
+            house=house_of(person),
+            heading=heading,
+            retry=status == 503,
+        )
+        return Response(page, status, media_type="text/html")
 
 
-def _same_origin(request: Request) -> bool:
-    """Whether a form came from a page of ours: a browser always says where a POST is from."""
-    return request.headers.get("origin", "").partition("://")[2] == request.headers.get("host")
+def _view(runtime: Runtime, screen: Screen, request: Request, person: Person) -> View:
+    query = {name: request.query_params.get(name, "")[:QUERY_MOST] for name in screen.query}
+    return View(
+        runtime=runtime,
+        language=language_of(request),
+        role=person.role,
+        params=request.path_params,
+        query={name: value for name, value in query.items() if value},
+    )
 
 
-async def _field(request: Request, name: str) -> str:
-    """One text field of a small form; empty when it is not there or the form is too large."""
-    told = request.headers.get("content-length", "")
-    if not told.isdigit() or int(told) > FORM_LIMIT:
-        return ""
-    async with request.form(max_files=0, max_fields=4) as form:
-        value = form.get(name)
-    return value if isinstance(value, str) else ""
+def _sign_in(entry: Entry) -> Response:
+    if entry.kind == "live":
+        return Response(status_code=401)
+    return RedirectResponse("/login", status_code=303)
 
 
-def _download(body: bytes, name: str, kind: str) -> Response:
-    headers = {"content-type": kind, "content-disposition": f'attachment; filename="{name}"'}
-    return Response(body, headers=headers)
+def _finish(request: Request, response: Response) -> None:
+    """The headers of every answer; and what the reader chose is kept."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if not request.url.path.startswith((OWN, "/login", "/invitation")):
+        return
+    for name, cookie, known in (("lang", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
+        asked = request.query_params.get(name)
+        if asked is not None and asked in known:
+            response.set_cookie(cookie, asked, max_age=YEAR_S, httponly=True, samesite="lax")
+
+
+def _tagged(request: Request, text: str, tag: str) -> Response:
+    """A part of a page, or 304 when the browser has that one."""
+    quoted = f'"{tag}"'
+    if request.headers.get("if-none-match") == quoted:
+        return Response(status_code=304, headers={"etag": quoted})
+    return Response(text, headers={"etag": quoted}, media_type="text/html")
+
+
+def _download(file: File) -> Response:
+    headers = {"content-type": file.kind, "content-disposition": f'attachment; filename="{file.name}"'}
+    return Response(file.body, headers=headers)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from arauto.core.brief import Language
-from arauto.dashboard.view import page_of
+from arauto.dashboard.report import page_of
+from arauto.dashboard.screen import OWN, Screen, View
 from arauto.dashboard.words import Words
 from arauto.loop import Report
 
@@ -25,13 +28,16 @@ FILES = {
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("arauto.dashboard"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
+    made.globals.update(version=version(), again=_again, own=OWN)
+    return made
 
 
 @cache
@@ -47,8 +53,28 @@ def version() -> str:
 
 
 def render(template: str, language: Language, **values: Any) -> str:
-    """A page in a language. ``w`` is there for its words."""
+    """A template in a language. ``w`` is there for its words."""
     return _environment().get_template(template).render(**{"w": Words(language), **values})
+
+
+def render_part(screen: Screen, view: View, values: Mapping[str, Any]) -> str:
+    """The part of a screen that changes. Its template also has ``may(role)``, ``query`` and ``base``, its own path."""
+    own = {"may": view.may, "query": view.query, "base": screen.at(view.params), "links": True, "shown": None}
+    return render(screen.template, view.language, **{**own, **values})
+
+
+def render_page(screen: Screen, view: View, *, heading: str | None, **values: Any) -> str:
+    """A whole page around a part."""
+    words = Words(view.language)
+    return render(
+        "page.html",
+        view.language,
+        screen=screen,
+        heading=heading or words(f"title_{screen.name}"),
+        campaign_id=view.params.get("id") if screen.place == "campaign" else None,
+        live_path=f"{values['path']}/live?{urlencode(view.query)}" if view.query else f"{values['path']}/live",
+        **{**values, "part": Markup(values["part"])},  # noqa: S704 -- a template's own
+    )
 
 
 def render_report(report: Report, language: Language, *, links: bool) -> dict[str, Any]:
@@ -60,3 +86,9 @@ def render_report_html(report: Report, language: Language) -> str:
     """The report as one HTML file that needs nothing else: to send to a client, to keep, to print."""
     css = Markup(file("dashboard.css").decode("utf-8"))  # noqa: S704 -- our own file
     return render("report.html", language, css=css, **render_report(report, language, links=False))
+
+
+def _again(path: str, kept: Mapping[str, str], **changed: str) -> str:
+    """The address of this page with other parameters; what a message said once is not said again."""
+    rest = {name: value for name, value in kept.items() if name not in ("lang", "theme", "done")}
+    return f"{path}?{urlencode(rest | changed)}"

@@ -6,11 +6,25 @@ from decimal import Decimal
 
 from arauto.core.brief import Language
 from arauto.core.clock import to_datetime
-from arauto.core.i18n import day, money, number, percent, say
+from arauto.core.errors import ArautoError, InputError
+from arauto.core.i18n import catalogue, day, money, number, percent, say
 from arauto.loop import Estimate, Vital
 
 NONE = "–"
 """What stands where there is no number."""
+
+
+class RefusedError(InputError):
+    """A form of the dashboard cannot be used: its words are ``refused_KEY`` and ``mend_KEY`` of both languages."""
+
+    def __init__(self, key: str, field: str = "", **values: object) -> None:
+        super().__init__(
+            say(f"dashboard.refused_{key}", "en", **values),
+            field=field,
+            mend=say(f"dashboard.mend_{key}", "en", **values),
+        )
+        self.key = key
+        self.values = values
 
 
 class Words:
@@ -22,6 +36,25 @@ class Words:
     def __call__(self, key: str, **values: object) -> str:
         """The message ``dashboard.key``."""
         return say(f"dashboard.{key}", self.language, **values)
+
+    def has(self, key: str) -> bool:
+        """Whether there is a message ``dashboard.key``."""
+        return f"dashboard.{key}" in catalogue(self.language)
+
+    def problem(self, error: ArautoError) -> str:
+        """What went wrong, in the reader's language; after it, for errors of other rooms, their own words."""
+        if isinstance(error, RefusedError):
+            return self(f"refused_{error.key}", **error.values)
+        return f"{self(f'error_{error.code}')} ({error.problem})"
+
+    def mend(self, error: ArautoError) -> str:
+        """How to mend it."""
+        return self(f"mend_{error.key}", **error.values) if isinstance(error, RefusedError) else error.mend
+
+    def deed(self, action: str) -> str:
+        """An entry of the audit log, by its action."""
+        key = f"deed_{action.replace('.', '_')}"
+        return self(key) if self.has(key) else action
 
     def demo(self, key: str, **values: object) -> str:
         """The message ``demo.key``."""

@@ -18,6 +18,7 @@ from starlette.routing import Route as WebRoute
 
 from arauto.core.door import explain, from_json
 from arauto.core.errors import ArautoError, AuthError, ForbiddenError, InputError, NotFoundError
+from arauto.core.people import may
 from arauto.loop import where
 from arauto.server.front import (
     BODY_S,
@@ -43,10 +44,10 @@ log = logging.getLogger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def build(desk: Desk, limiter: Limiter, addresses: Addresses, pages: list[BaseRoute]) -> Starlette:
-    """The application: the table's routes, and ``pages`` (the dashboard's)."""
+def build(desk: Desk, limiter: Limiter, addresses: Addresses, gate: Gate, pages: list[BaseRoute]) -> Starlette:
+    """The application: the table's routes behind ``gate``, and ``pages`` (the dashboard's)."""
     desk.document = document(ROUTES, VERSION)
-    clerk = _Clerk(desk, limiter, addresses)
+    clerk = _Clerk(desk, limiter, addresses, gate)
     by_path: dict[str, dict[str, Endpoint]] = {VISITOR_PATH: {"OPTIONS": clerk.visitors_preflight}, "/": {"GET": _home}}
     for route in ROUTES:
         if not route.hot:
@@ -60,11 +61,11 @@ def build(desk: Desk, limiter: Limiter, addresses: Addresses, pages: list[BaseRo
 class _Clerk:
     """Does for every route what its line of the table says."""
 
-    def __init__(self, desk: Desk, limiter: Limiter, addresses: Addresses) -> None:
+    def __init__(self, desk: Desk, limiter: Limiter, addresses: Addresses, gate: Gate) -> None:
         self._desk = desk
         self._limiter = limiter
         self._addresses = addresses
-        self._gate = Gate(desk.runtime)
+        self._gate = gate
 
     def endpoint(self, route: Route) -> Endpoint:
         label = f"{route.method} {route.path}"
@@ -108,15 +109,21 @@ class _Clerk:
         if route.auth == "open":
             return ""
         try:
-            actor = await self._gate.actor(request)
+            asker = await self._gate.asker(request)
         except AuthError:
             # Guessing costs as much as any public request.
             if route.auth == "admin":
                 self._count(request)
             raise
-        if route.auth == "admin" and not actor:
+        if route.auth == "admin" and asker is None:
             raise AuthError("is missing", field="Authorization", mend=SHOW_TOKEN)
-        return actor
+        if asker is None or may(asker.role, route.role):
+            return "" if asker is None else asker.actor
+        if route.auth == "admin":
+            raise ForbiddenError(
+                f"needs the role {route.role}", field="session", mend="ask whoever administers this server"
+            )
+        return ""
 
     def _count(self, request: Request) -> None:
         peer = f"{request.client.host}:{request.client.port}" if request.client else ""

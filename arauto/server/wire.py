@@ -13,12 +13,14 @@ from starlette.requests import Request
 from arauto.core.brief import Name
 from arauto.core.campaign import CampaignState, Copy, VariantState
 from arauto.core.errors import ArautoError
+from arauto.core.people import Role
 from arauto.core.settings import Settings
 from arauto.loop import ReleaseAction, Runtime
 from arauto.server.meters import Board, Meters
 
 Auth = Literal["open", "public", "admin"]
-"""``open``: anyone, and no limit. ``public``: anyone, within the rate limit. ``admin``: token or session."""
+"""``open``: anyone, and no limit. ``public``: anyone, within the rate limit. ``admin``: the token, or the session of
+somebody whose role reaches the route's."""
 RowId = Annotated[int, Meta(ge=1, lt=2**31)]
 JobId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 WebOrigin = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$", max_length=255)]
@@ -28,7 +30,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table. ``path`` has its parameters in braces; ``params`` gives their types.
 
     ``answers`` holds a type (or None: no JSON) by status, ``errors`` every error that can come. A ``hot`` route has no
-    handler here: the front answers it itself.
+    handler here: the front answers it itself. ``role`` is the least one whose session may ask an ``admin`` route, or is
+    taken for an administrator's at a ``public`` one.
     """
 
     method: str
@@ -36,6 +39,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     summary: str
     auth: Auth
+    role: Role = "admin"
     answers: Mapping[int, Any]
     errors: tuple[type[ArautoError], ...]
     handler: Callable[[Desk, Call], Awaitable[Any]] | None = None

@@ -14,10 +14,11 @@ from typing import Any
 from arauto.core.errors import ArautoError
 from arauto.core.settings import Settings, load_settings
 from arauto.core.tasks import end
-from arauto.dashboard import create_dashboard
+from arauto.dashboard import Sessions, create_dashboard
 from arauto.loop import Runtime, register_jobs, where
 from arauto.server.bridge import Bridge, RsgiProtocol, RsgiScope
 from arauto.server.front import Front
+from arauto.server.gate import Gate
 from arauto.server.limits import Addresses, Limiter
 from arauto.server.meters import Board, Meters
 from arauto.server.web import build
@@ -36,7 +37,9 @@ def make_front(settings: Settings, runtime: Runtime, board: Board | None = None)
     """The whole server of one process, on an open runtime."""
     limiter, addresses, meters = Limiter(settings.rate_limit), Addresses(settings.trusted_proxies), Meters()
     desk = Desk(settings, runtime, meters, board or Board(None))
-    web = build(desk, limiter, addresses, list(create_dashboard(runtime).routes))
+    sessions = Sessions(runtime.store, runtime.clock)
+    pages = list(create_dashboard(runtime, sessions).routes)
+    web = build(desk, limiter, addresses, Gate(runtime, sessions), pages)
     return Front(runtime, Bridge(web), limiter, addresses, meters), desk
 
 

@@ -41,6 +41,7 @@ from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
 from arauto.store.states import Remembered, States, Told
 from arauto.store.store import Store
+from arauto.store.users import User, Users
 from arauto.store.vitals import BUCKET_RATIO, ZERO_BUCKET, bucket_of, quantile_of, reading_of
 
 __all__ = [
@@ -89,6 +90,8 @@ __all__ = [
     "Store",
     "TaskRow",
     "Told",
+    "User",
+    "Users",
     "VitalHistogram",
     "Weights",
     "backup",

@@ -24,6 +24,7 @@ from arauto.store.records import Notice, NoticeKind
 from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
 from arauto.store.states import States
+from arauto.store.users import Users
 
 PATIENCE = 60.0
 """Seconds that a call waits for a database that is down, before it raises :class:`StoreError`."""
@@ -48,6 +49,7 @@ class Store:
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
         self.states = States(database)
+        self.users = Users(database, clock)
 
     @classmethod
     async def open(cls, settings: Settings, *, clock: Clock | None = None, patience: float = PATIENCE) -> Store:

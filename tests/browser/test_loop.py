@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from arauto.server import running
-from tests.browser.conftest import until
+from tests.browser.conftest import glimpsed_only, until
 from tests.browser.shop import Shop
 from tests.browser.stub import Stub
 
@@ -70,12 +70,13 @@ async def test_what_was_not_seen_for_a_second_is_no_impression(shop, visit):
     below = f'<div class="tall"></div><div data-arauto="{shop.name}" id="slot">default</div>'
     async with visit(shop.page(below)) as page:
         await page.wait_for_selector("[data-arauto-variant]", state="attached")
-        await page.wait_for_timeout(1500)
-        await page.evaluate("scrollTo(0, 1e6)")
-        await page.wait_for_timeout(400)
-        await page.evaluate("scrollTo(0, 0)")
-        await page.wait_for_timeout(2000)
-        assert await shop.types() == {}
+
+        async def told():
+            await page.wait_for_timeout(1500)
+            return await shop.types()
+
+        assert await told() == {}
+        await glimpsed_only(page, 1, told)
         await page.evaluate("scrollTo(0, 1e6)")
         await until(shop_has(shop, "impression"))
 

@@ -6,34 +6,11 @@ import json
 from uuid import UUID, uuid4
 
 import pytest
-from click.testing import CliRunner
 
 import arauto
-from arauto.cli import main
 from arauto.core.errors import EventError, NotFoundError
 
 WORDS = "Crie um anúncio digital para um smartwatch focado em saúde, com público-alvo entre 25 e 40 anos."
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cli")
-    folder.chmod(0o755)
-    return folder
-
-
-@pytest.fixture
-def run(home, monkeypatch):
-    monkeypatch.chdir(home)
-    monkeypatch.setenv("COLUMNS", "140")
-    runner = CliRunner()
-
-    def call(*words, code=0, **more):
-        done = runner.invoke(main, [*words], **more)
-        assert done.exit_code == code, done.output
-        return done
-
-    return call
 
 
 def test_a_campaign_from_words_to_report(run):

@@ -64,7 +64,7 @@ def test_a_timestamp_of_yaml_is_its_day():
         ("--- \n- um\n- dois", "brief"),
         ('{"product": ', "brief"),
         ("{" * 5000, "brief"),
-        ("product: " + "[" * 3000, "brief"),
+        ("product: " + "[" * 1000, "brief"),
         ("product: x" + " " * 70_000, "brief"),
         ("product: smartwatch\nlanguage: pt", "language"),
         ("product: smartwatch\nprompt: [a]", "prompt"),

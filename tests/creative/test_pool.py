@@ -69,7 +69,7 @@ async def wire():
     await pooled.close()
 
 
-def post(wire, url, seconds=5.0, most=1000, headers=None):
+def post(wire, url, seconds=60.0, most=1000, headers=None):
     return wire.post(url, headers or {"A": "b"}, b"asked", seconds=seconds, most=most)
 
 

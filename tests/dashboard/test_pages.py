@@ -13,7 +13,7 @@ from arauto.core.events import SEGMENTS
 from arauto.core.i18n import LANGUAGES
 from arauto.dashboard import render_demo, render_report_html
 from arauto.dashboard.pages import file
-from arauto.dashboard.view import page_of, shares_csv, variants_csv
+from arauto.dashboard.report import page_of, shares_csv, variants_csv
 from arauto.dashboard.words import Words
 from arauto.loop.report import Estimate
 from tests.dashboard import made
@@ -185,10 +185,8 @@ def contrast(one, other):
 
 
 def palettes():
-    css = file("dashboard.css").decode()
-    blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
-    light, dark = (dict(re.findall(r"--(\w[\w-]*): (#[0-9a-f]+)", block)) for block in blocks)
-    return {"light": light, "dark": dark}
+    pairs = re.findall(r"--(\w[\w-]*): light-dark\((#[0-9a-f]+), (#[0-9a-f]+)\)", file("dashboard.css").decode())
+    return {"light": {name: one for name, one, _ in pairs}, "dark": {name: one for name, _, one in pairs}}
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])

@@ -8,29 +8,21 @@ import numpy as np
 import pytest
 
 from arauto.audience import NOBODY, Recipe, parse
-from arauto.core.clock import FakeClock
 from arauto.core.errors import NotFoundError
 from arauto.core.events import DecideQuery
 from arauto.core.ids import uuid7
 from arauto.loop import Audience, DecideAnswer, Runtime, open_audience, train_encoder
 from arauto.loop import audience as module
 from arauto.loop.policy import Groups, Ramp, make_policy
-from tests.loop.test_runtime import launch, leave_alone, until
+from tests.loop.made import launch, leave_alone, until
 from tests.store.test_privacy import dump, names
 
 
 @pytest.fixture
-async def clock():
-    return FakeClock(1_790_000_000_000)
-
-
-@pytest.fixture
-async def runtime(settings, clock):
-    opened = await Runtime.open(settings, clock=clock)
-    await opened.audience.ready.wait()
-    leave_alone(opened)
-    yield opened
-    await opened.close()
+async def runtime(runtime):
+    await runtime.audience.ready.wait()
+    leave_alone(runtime)
+    return runtime
 
 
 def person(number):

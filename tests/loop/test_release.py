@@ -6,17 +6,13 @@ import random
 import msgspec
 import pytest
 
-from arauto.core.campaign import CampaignPlan, Copy, Origin
-from arauto.core.clock import FakeClock
 from arauto.core.errors import ConflictError, InputError, NotFoundError
 from arauto.core.events import DecideQuery
 from arauto.core.ids import uuid7
-from arauto.creative import compose_message, read_brief
 from arauto.experiments import Guardrail
 from arauto.loop import (
     DecideAnswer,
     NewRelease,
-    Runtime,
     latest_release,
     list_releases,
     look,
@@ -27,37 +23,9 @@ from arauto.loop import (
 from arauto.loop import runtime as module
 from arauto.loop.evidence import standard_guardrail as standard
 from arauto.loop.release import moves_of, state_after
+from tests.loop.made import ACTOR, CTR, copies, launch_even, until
 
-BRIEF = read_brief({"product": "watch"})
-ACTOR = "test"
 QUICK = (0.2, 0.5, 1.0)
-CTR = (Guardrail(name="ctr", margin=0.5),)
-
-
-def copies(*names):
-    return tuple(Copy(title=name, description="d", image_suggestion="i") for name in names)
-
-
-async def launch(store, slug="watch", arms=2, **plan):
-    site = await store.catalogue.ensure_site("shop", ["https://shop.example"])
-    plan = CampaignPlan(**{"seed": 5, "refresh_ms": 0, "allocation": "uniform", **plan})
-    campaign = await store.catalogue.create_campaign(site.id, slug, slug, BRIEF, compose_message(BRIEF), plan, ACTOR)
-    kit = [(copy, Origin(engine="given")) for copy in copies(*(f"old {n}" for n in range(arms)))]
-    await store.catalogue.add_kit(campaign.id, kit, {}, ACTOR)
-    await store.catalogue.set_campaign_state(campaign.id, "live", ACTOR)
-    return site, await store.catalogue.campaign(campaign.id)
-
-
-@pytest.fixture
-async def clock():
-    return FakeClock(1_790_000_000_000)
-
-
-@pytest.fixture
-async def runtime(settings, clock):
-    opened = await Runtime.open(settings, clock=clock)
-    yield opened
-    await opened.close()
 
 
 class Traffic:
@@ -97,12 +65,6 @@ class Traffic:
         return {"type": kind, "id": str(uuid7(now)), "at": now, "receipt": answer.receipt, **more}
 
 
-async def until(check):
-    async with asyncio.timeout(30):
-        while not await check():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
 async def status(store, release):
     return (await read_release(store, release.id)).status
 
@@ -114,7 +76,7 @@ async def begin(runtime, campaign, **new):
 
 
 async def test_a_good_change_reaches_everyone_by_itself(runtime, clock):
-    site, campaign = await launch(runtime.store)
+    site, campaign = await launch_even(runtime.store)
     release = await begin(runtime, campaign, copies=copies("new"), steps=QUICK, guardrails=CTR)
     assert (release.status, release.share, release.exposures) == ("running", 0.2, 0)
     traffic = Traffic(runtime, site, clock)
@@ -140,7 +102,7 @@ async def test_a_good_change_reaches_everyone_by_itself(runtime, clock):
 
 
 async def test_the_sides_and_propensities_are_exact(runtime, clock):
-    site, campaign = await launch(runtime.store)
+    site, campaign = await launch_even(runtime.store)
     release = await begin(runtime, campaign, copies=copies("new"), steps=QUICK, guardrails=CTR)
     traffic = Traffic(runtime, site, clock)
     await traffic.send(600, lambda title: 0.3)
@@ -159,7 +121,7 @@ async def test_the_sides_and_propensities_are_exact(runtime, clock):
 
 
 async def test_a_bad_change_is_rolled_back_soon_after_the_commit_that_shows_it(runtime, clock):
-    site, campaign = await launch(runtime.store)
+    site, campaign = await launch_even(runtime.store)
     release = await begin(runtime, campaign, copies=copies("new"), guardrails=CTR, steps=(0.3, 1.0))
     traffic = Traffic(runtime, site, clock)
     async with asyncio.timeout(60):
@@ -190,7 +152,7 @@ async def _all_old(traffic):
 
 
 async def test_slow_pages_errors_and_complaints_count(runtime, clock):
-    site, campaign = await launch(runtime.store)
+    site, campaign = await launch_even(runtime.store)
     rails = (standard("lcp"), standard("complaints"), standard("violations"))
     release = await begin(runtime, campaign, copies=copies("new"), guardrails=rails, steps=(0.5, 1.0))
     traffic = Traffic(runtime, site, clock)
@@ -219,7 +181,7 @@ async def _is(runtime, release, wanted):
 
 
 async def test_a_policy_is_released_like_a_text(runtime, clock):
-    site, campaign = await launch(runtime.store, arms=2)
+    site, campaign = await launch_even(runtime.store, arms=2)
     change = {"allocation": "fixed", "shares": {"a": 0.9, "b": 0.1}}
     release = await begin(runtime, campaign, **change, steps=(0.5, 1.0), guardrails=CTR)
     traffic = Traffic(runtime, site, clock)
@@ -239,7 +201,7 @@ async def test_a_policy_is_released_like_a_text(runtime, clock):
 
 
 async def test_people_steer(runtime, clock):
-    _, campaign = await launch(runtime.store)
+    _, campaign = await launch_even(runtime.store)
     release = await begin(runtime, campaign, copies=copies("new"), guardrails=CTR)
     held = await steer_release(runtime.store, release.id, "hold", actor="ana")
     assert (held.status, held.share) == ("held", 0.01)
@@ -255,7 +217,7 @@ async def test_people_steer(runtime, clock):
 
 
 async def test_only_one_makes_a_move(runtime, clock):
-    _, campaign = await launch(runtime.store)
+    _, campaign = await launch_even(runtime.store)
     release = await begin(runtime, campaign, copies=copies("new"), guardrails=CTR)
     seen = await runtime.store.rollouts.get(release.id)
     await steer_release(runtime.store, release.id, "hold", actor="ana")
@@ -278,7 +240,7 @@ async def test_only_one_makes_a_move(runtime, clock):
 
 
 async def test_what_cannot_be_released_is_refused(runtime):
-    _, campaign = await launch(runtime.store)
+    _, campaign = await launch_even(runtime.store)
     store = runtime.store
     for new, error, field in (
         (NewRelease(), InputError, "$"),
@@ -305,7 +267,7 @@ async def test_what_cannot_be_released_is_refused(runtime):
 
 async def test_the_sweep_looks_when_no_event_comes(runtime, clock, monkeypatch):
     monkeypatch.setattr(module, "SWEEP_S", 0.05)
-    _, campaign = await launch(runtime.store)
+    _, campaign = await launch_even(runtime.store)
     guarded = []
     monkeypatch.setattr(module, "look", lambda store, rollout: _note(guarded, rollout))
     await begin(runtime, campaign, copies=copies("new"), guardrails=CTR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from pathlib import Path
 import psycopg
 from arauto.core.settings import Settings
 from arauto.store import Store
+# All that a child needs, before it is forked: what each imported for itself would cost more than its work.
+import arauto.loop
 from tests.loop.test_release_crash import OPERATIONS, operate, verify
 
 HOME = Path(sys.argv[1])
@@ -128,11 +130,12 @@ async def verify(store: Store) -> int:
 
 
 @pytest.fixture
-async def home() -> AsyncIterator[Path]:
+async def home(new_database: Callable[[Path], None]) -> AsyncIterator[Path]:
     """A home with a server whose commits are real, and one live campaign."""
     from tests.store.builders import new_campaign
 
     with tempfile.TemporaryDirectory(prefix="arauto-") as folder:
+        new_database(Path(folder) / "postgres")
         async with await Store.open(Settings(home=Path(folder))) as store:
             campaign, _ = await new_campaign(store, arms=1)
             await store.catalogue.set_campaign_state(campaign.id, "live", "test")

@@ -5,42 +5,15 @@ import asyncio
 import msgspec
 import pytest
 
-from arauto.core.campaign import CampaignPlan, Copy, Origin
-from arauto.core.clock import FakeClock
 from arauto.core.errors import AuthError, NotFoundError, StoreError
 from arauto.core.events import DecideQuery
 from arauto.core.ids import uuid7
 from arauto.core.tasks import end
-from arauto.creative import compose_message, read_brief
 from arauto.loop import DecideAnswer, Runtime
 from arauto.loop import pulse as pulses
 from arauto.loop import runtime as module
 from arauto.store import Notice
-
-BRIEF = read_brief({"product": "watch"})
-ACTOR = "test"
-
-
-async def launch(store, slug="watch", arms=2, **plan):
-    site = await store.catalogue.ensure_site("shop", ["https://shop.example"])
-    plan = CampaignPlan(**{"seed": 5, "refresh_ms": 0, **plan})
-    campaign = await store.catalogue.create_campaign(site.id, slug, slug, BRIEF, compose_message(BRIEF), plan, ACTOR)
-    copies = [(Copy(title=f"t{n}", description="d", image_suggestion="i"), Origin(engine="given")) for n in range(arms)]
-    await store.catalogue.add_kit(campaign.id, copies, {}, ACTOR)
-    await store.catalogue.set_campaign_state(campaign.id, "live", ACTOR)
-    return site, campaign
-
-
-@pytest.fixture
-async def clock():
-    return FakeClock(1_790_000_000_000)
-
-
-@pytest.fixture
-async def runtime(settings, clock):
-    opened = await Runtime.open(settings, clock=clock)
-    yield opened
-    await opened.close()
+from tests.loop.made import ACTOR, launch, leave_alone, until
 
 
 def ask(runtime, site, slug="watch"):
@@ -54,19 +27,6 @@ def events(site, clock, *told):
         for kind in kinds
     ]
     return msgspec.json.encode({"key": site.key, "events": made})
-
-
-async def until(check):
-    """Wait for what another task does; the deadline only ends a test that fails."""
-    async with asyncio.timeout(30):
-        while not check():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-def leave_alone(runtime):
-    """Stop what runs in the background, so that only the test's own calls happen."""
-    for task in runtime._tasks:
-        task.cancel()
 
 
 async def test_a_campaign_of_another_process_is_served_when_its_notice_comes(runtime):

@@ -18,8 +18,8 @@ from arauto.loop.campaigns import NewCampaign, create_campaign
 from arauto.loop.decide import Decider
 from arauto.loop.policy import Ramp, check_deal, make_policy
 from arauto.store import ArmTotals
+from tests.loop.made import CTR, copies, launch_even
 from tests.loop.test_decide import BOOK, SITE, TOTALS, VARIANTS, campaign, variant
-from tests.loop.test_release import CTR, copies, launch
 
 VISITORS = [UUID(int=n << 64 | 7) for n in range(1, 1501)]
 STAGED = [*VARIANTS[:2], variant(13, state="staged")]
@@ -176,20 +176,8 @@ class Guests:
         return self.runtime.book.read(answer.receipt)
 
 
-@pytest.fixture
-async def clock():
-    return FakeClock(1_790_000_000_000)
-
-
-@pytest.fixture
-async def runtime(settings, clock):
-    opened = await Runtime.open(settings, clock=clock)
-    yield opened
-    await opened.close()
-
-
 async def test_a_release_counts_each_visitor_once(runtime, clock):
-    site, made = await launch(runtime.store, assignment="visitor")
+    site, made = await launch_even(runtime.store, assignment="visitor")
     await runtime.reload(made.id)
     new = NewRelease(
         copies=copies("new"), steps=(0.5, 1.0), guardrails=(Guardrail(name="ctr"),), least_exposures=10_000
@@ -245,7 +233,7 @@ async def _two_at_once(guests, visitor):
 
 
 async def test_the_test_counts_first_decisions_and_tells_of_the_holdout(runtime, clock):
-    site, made = await launch(runtime.store, assignment="visitor", holdout=0.3)
+    site, made = await launch_even(runtime.store, assignment="visitor", holdout=0.3)
     await runtime.reload(made.id)
     guests = Guests(runtime, site, clock)
     people = [uuid4() for _ in range(60)]
@@ -268,7 +256,7 @@ async def test_the_test_counts_first_decisions_and_tells_of_the_holdout(runtime,
 
 
 async def test_two_servers_agree_on_who_is_first(runtime, settings, clock):
-    site, made = await launch(runtime.store, assignment="visitor")
+    site, made = await launch_even(runtime.store, assignment="visitor")
     await runtime.reload(made.id)
     release = await start_release(
         runtime.store, made.id, NewRelease(copies=copies("new"), steps=(0.5, 1.0), guardrails=CTR), actor="test"
@@ -289,7 +277,7 @@ async def test_two_servers_agree_on_who_is_first(runtime, settings, clock):
 
 async def test_the_hour_is_learned_from_the_counters(runtime, clock):
     """By the counters' hours: what is clicked in the morning is shown in the morning."""
-    site, made = await launch(
+    site, made = await launch_even(
         runtime.store, allocation="contextual", features=("device", "hour"), assignment="decision", refresh_ms=0
     )
     await runtime.reload(made.id)
@@ -321,7 +309,7 @@ async def test_the_hour_is_learned_from_the_counters(runtime, clock):
 
 
 async def test_the_report_names_no_leader_where_visitors_keep_their_variant(runtime, clock):
-    site, made = await launch(runtime.store, assignment="visitor")
+    site, made = await launch_even(runtime.store, assignment="visitor")
     await runtime.reload(made.id)
     guests = Guests(runtime, site, clock)
     people = [uuid4() for _ in range(6)]

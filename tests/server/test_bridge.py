@@ -54,7 +54,7 @@ async def test_a_stream_leaves_part_by_part():
 
     protocol = Protocol([])
     task = asyncio.create_task(call(Bridge(Starlette(routes=[Route("/", page)])), "GET", "/", protocol=protocol))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while protocol.answer is None or protocol.answer.body != b"one ":  # noqa: ASYNC110
             await asyncio.sleep(0)
     going.set()
@@ -76,7 +76,7 @@ async def test_a_client_that_leaves_ends_the_stream(silent):
 
     protocol = Protocol([])
     task = asyncio.create_task(call(Bridge(Starlette(routes=[Route("/", page)])), "GET", "/", protocol=protocol))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while protocol.answer is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
         protocol.gone.set()

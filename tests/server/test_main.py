@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from uuid import uuid4
 
 import httpx
@@ -22,6 +23,9 @@ from arauto.server import Started, claim_port, running, to_environ
 from arauto.server.__main__ import announce
 from arauto.server.main import Keeper, url_of
 
+# Each on a connection of its own. A machine may be busy.
+get, post = partial(httpx.get, timeout=60), partial(httpx.post, timeout=60)
+
 
 @pytest.fixture
 def own(settings):
@@ -31,7 +35,7 @@ def own(settings):
 def launch(server, slug="watch"):
     """A live campaign; the body that asks for a decision of it."""
     admin = {"authorization": f"Bearer {server.token}"}
-    with httpx.Client(base_url=server.url, headers=admin, timeout=30) as client:
+    with httpx.Client(base_url=server.url, headers=admin, timeout=60) as client:
         copies = [{"title": f"t{n}", "description": "d", "image_suggestion": "i"} for n in range(2)]
         made = client.post("/v1/campaigns", json={"brief": {"product": "watch"}, "slug": slug, "copies": copies}).json()
         client.post(f"/v1/campaigns/{made['id']}/state", json={"state": "live"}).raise_for_status()
@@ -42,7 +46,7 @@ def launch(server, slug="watch"):
 def send(server, query, receipt, **more):
     now = time.time_ns() // 1_000_000
     event = {"type": "impression", "id": str(uuid7(now)), "at": now, "receipt": receipt, **more}
-    return httpx.post(f"{server.url}/v1/events", json={"key": query["key"], "consent": "granted", "events": [event]})
+    return post(f"{server.url}/v1/events", json={"key": query["key"], "consent": "granted", "events": [event]})
 
 
 def until(check, seconds=60):
@@ -56,7 +60,7 @@ def until(check, seconds=60):
 
 def living(processes):
     """Those that have not ended after a while."""
-    _, alive = psutil.wait_procs(processes, timeout=30)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -72,17 +76,17 @@ def test_one_server_from_start_to_end(own):
         made, query = launch(server)
         visitor = str(uuid4())
         asked = {**query, "visitor": visitor, "consent": "granted"}
-        decision = httpx.post(f"{server.url}/v1/decide", json=asked)
+        decision = post(f"{server.url}/v1/decide", json=asked)
         assert (decision.status_code, decision.headers["content-type"]) == (200, "application/json")
         assert send(server, query, decision.json()["receipt"], visitor=visitor).json()["stored"] == 1
-        kept = httpx.get(f"{server.url}/v1/visitors/{visitor}?key={query['key']}").json()
+        kept = get(f"{server.url}/v1/visitors/{visitor}?key={query['key']}").json()
         assert [event["type"] for event in kept["events"]] == ["impression"]
         # A body that does not say how long it is, and a head that is too long.
         chunks = (b" " * 65_536 for _ in range(8))
-        assert httpx.post(f"{server.url}/v1/events", content=chunks).status_code == 413
-        assert httpx.get(f"{server.url}/openapi.json").json()["openapi"] == "3.1.0"
-        assert httpx.get(server.url, follow_redirects=False).status_code == 303
-        httpx.get(f"{server.url}/v1/visitors/{visitor}?key=wrong")
+        assert post(f"{server.url}/v1/events", content=chunks).status_code == 413
+        assert get(f"{server.url}/openapi.json").json()["openapi"] == "3.1.0"
+        assert get(server.url, follow_redirects=False).status_code == 303
+        get(f"{server.url}/v1/visitors/{visitor}?key=wrong")
         told = server.told()
         processes = psutil.Process(server.pid).children(recursive=True)
         assert len(processes) >= 2
@@ -98,10 +102,10 @@ def test_two_workers_answer_alike_and_count_together(own):
         admin = {"authorization": f"Bearer {server.token}"}
         # A connection stays with the process that took it; a new one each time reaches both.
         for _ in range(40):
-            assert httpx.post(f"{server.url}/v1/decide", json=query).status_code == 200
+            assert post(f"{server.url}/v1/decide", json=query).status_code == 200
 
         def counted():
-            text = httpx.get(f"{server.url}/metrics", headers=admin).text
+            text = get(f"{server.url}/metrics", headers=admin).text
             return 'route="POST /v1/decide",status="200"} 40.0' in text and "arauto_workers 2.0" in text
 
         until(counted)
@@ -127,7 +131,7 @@ def test_processes_that_die_are_started_again(own):
         until(lambda: answers(server.url))
         after = until(lambda: (now := children(server)) and all(now.values()) and now)
         assert not {*before["worker"], *before["jobs"]} & {*after["worker"], *after["jobs"]}
-        assert httpx.post(f"{server.url}/v1/decide", json=query).status_code == 200
+        assert post(f"{server.url}/v1/decide", json=query).status_code == 200
         assert "starting it again" in server.told()
 
 
@@ -135,7 +139,7 @@ def test_a_killed_server_leaves_no_orphans_and_starts_again(own):
     own = msgspec.structs.replace(own, port=claim_port("127.0.0.1", 0))
     with running(own) as server:
         _, query = launch(server)
-        receipt = httpx.post(f"{server.url}/v1/decide", json=query).json()["receipt"]
+        receipt = post(f"{server.url}/v1/decide", json=query).json()["receipt"]
         assert send(server, query, receipt).json()["stored"] == 1
         orphans = psutil.Process(server.pid).children(recursive=True)
         os.kill(server.pid, signal.SIGKILL)

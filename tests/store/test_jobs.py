@@ -21,7 +21,7 @@ async def worker(store: Store):
     task = asyncio.create_task(store.jobs.run_worker(stop))
     yield
     stop.set()
-    await asyncio.wait_for(task, 30)
+    await asyncio.wait_for(task, 60)
 
 
 async def until(store: Store, job: int, state: str):
@@ -98,7 +98,7 @@ async def test_a_stopped_workers_job_goes_on_elsewhere(
     store.jobs.register("work", endless)
     job = await store.jobs.defer("work", {})
     async with worker(store):
-        await asyncio.wait_for(started.wait(), 30)
+        await asyncio.wait_for(started.wait(), 60)
     assert (await store.jobs.get(job)).state == "waiting"
 
     found: list[int] = []
@@ -127,7 +127,8 @@ async def test_a_dead_workers_job_is_taken_up(store: Store, monkeypatch: pytest.
     await store.jobs.run_worker(wait=False)
     assert runs == []  # it may be alive still
     monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr(jobs, "STALLED_SECONDS", 0.3)
+    async with store._database.connection() as connection:
+        await connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 minute'")
     async with worker(store):
         await until(store, job, "done")
     assert runs == [0]

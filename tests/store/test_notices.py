@@ -25,7 +25,7 @@ class Ear:
             self.heard.append(notice)
 
     async def wait(self, true: Callable[[list[Notice]], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not true(self.heard):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

@@ -1,5 +1,6 @@
-// Keeps the numbers fresh: every two seconds the part of the page marked `data-live` is fetched and laid over what is
-// there, node by node, so that focus, scrolling, selection and open tables stay.
+// Keeps the numbers fresh: the part of the page marked `data-live` is pushed by the server whenever it changes
+// (server-sent events) and laid over what is there, node by node, so that focus, scrolling, selection, open tables and
+// half-filled forms stay. Where no stream comes through, the part is asked for every two seconds instead.
 
 const EVERY = 2000;
 const part = /** @type {HTMLElement | null} */ (document.querySelector('[data-live]'));
@@ -9,6 +10,8 @@ const button = bar?.querySelector('button');
 let tag = '';
 let paused = false;
 let since = Date.now();
+/** @type {EventSource | null} */
+let stream = null;
 
 /** Make `old` like `fresh`. @param {Element} old @param {Element} fresh */
 function lay(old, fresh) {
@@ -35,36 +38,78 @@ function say(state) {
   if (status.textContent !== words) status.textContent = words;
 }
 
-async function refresh() {
-  if (!part?.dataset.live || paused || document.hidden) return;
+/** @param {string} text */
+function show(text) {
+  if (!part || paused) return;
+  const fresh = new DOMParser().parseFromString(text, 'text/html').body;
+  for (const {name, value} of part.attributes) fresh.setAttribute(name, value);
+  lay(part, fresh);
+}
+
+/** Ask once; whether that went well. */
+async function ask() {
   try {
-    const answer = await fetch(part.dataset.live, {headers: tag ? {'If-None-Match': tag} : {}, signal: AbortSignal.timeout(10000)});
+    const answer = await fetch(part?.dataset.live ?? '', {headers: tag ? {'If-None-Match': `"${tag}"`} : {}, signal: AbortSignal.timeout(10000)});
     if (answer.status === 401) location.assign('/login');
     if (answer.status !== 304) {
       if (!answer.ok) throw new Error(String(answer.status));
-      const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html').body;
-      fresh.setAttribute('data-live', part.dataset.live);
-      lay(part, fresh);
-      tag = answer.headers.get('ETag') ?? '';
+      show(await answer.text());
+      tag = (answer.headers.get('ETag') ?? '').replaceAll('"', '');
     }
     since = Date.now();
     if (!paused) say('live');
+    return true;
   } catch {
     if (!paused) say('stale');
+    return false;
   }
+}
+
+/** Have changes pushed for as long as somebody looks; a page in the background holds no connection. */
+function follow() {
+  stream?.close();
+  stream = null;
+  if (!part?.dataset.live || paused || document.hidden) return;
+  const own = stream = new EventSource(part.dataset.live);
+  own.onopen = () => { since = Date.now(); say('live'); };
+  own.onmessage = (message) => {
+    tag = message.lastEventId;
+    since = Date.now();
+    show(message.data);
+    say('live');
+  };
+  own.onerror = () => {
+    // The browser tries again by itself unless the server refused.
+    if (own !== stream || paused) return;
+    const closed = own.readyState === EventSource.CLOSED;
+    ask().then(() => closed && own === stream && setTimeout(follow, EVERY));
+  };
 }
 
 button?.addEventListener('click', () => {
   paused = !paused;
   button.textContent = (paused ? bar?.dataset.resume : bar?.dataset.pause) ?? '';
   say(paused ? 'off' : 'live');
-  refresh();
+  follow();
 });
 if (bar) bar.hidden = false;
-document.addEventListener('visibilitychange', refresh);
-(async () => {
-  for (;;) {
-    await new Promise((done) => setTimeout(done, EVERY));
-    await refresh();
-  }
-})();
+if (part) {
+  addEventListener('offline', () => { if (!paused) say('stale'); });
+  addEventListener('online', follow);
+  document.addEventListener('visibilitychange', follow);
+  addEventListener('pagehide', () => stream?.close());
+  addEventListener('pageshow', (event) => { if (event.persisted) follow(); });
+  follow();
+}
+
+// On a narrow screen the navigation folds away behind its button.
+const menu = /** @type {HTMLButtonElement | null} */ (document.querySelector('.menu'));
+const frame = document.querySelector('.frame');
+if (menu && frame) {
+  menu.hidden = false;
+  frame.classList.add('folded');
+  menu.addEventListener('click', () => {
+    const open = !frame.classList.toggle('folded');
+    menu.setAttribute('aria-expanded', String(open));
+  });
+}

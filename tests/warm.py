@@ -1,0 +1,127 @@
+"""``arauto`` and Python with everything imported already, for tests that type many commands.
+
+A server imports the product once; each command is a fork of it, with the words, folder, environment and files of the
+one who called. What differs from a fresh process is that imports cost nothing: pages of the docs run a hundred commands
+in less time. The README, and the tests of the terminal, start real processes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+CALLER = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [b"!"], [0, 1, 2])
+    server.sendall(json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode())
+    server.shutdown(socket.SHUT_WR)
+    sys.exit(int(server.recv(8)))
+"""
+# Not polars: it starts threads, which a fork would not have.
+IMPORTED = (
+    *("arauto.cli.audience", "arauto.cli.campaign", "arauto.cli.data", "arauto.cli.experiment", "arauto.cli.federated"),
+    *("arauto.cli.gpo", "arauto.cli.keep", "arauto.cli.kit", "arauto.cli.models", "arauto.cli.release"),
+    *("arauto.cli.serve", "arauto.cli.visitor", "arauto.server", "safetensors.torch", "transformers"),
+)
+
+
+@contextmanager
+def warm(folder: Path, environ: dict[str, str]) -> Iterator[Path]:
+    """A folder for the front of ``PATH``: its ``arauto`` and its ``code`` (as ``python -c``) are warm."""
+    address = str(folder / "s")
+    for name in ("arauto", "code"):
+        caller = folder / name
+        caller.write_text(CALLER.format(python=sys.executable, address=address))
+        caller.chmod(0o755)
+    server = subprocess.Popen(
+        [sys.executable, "-P", __file__, address], env=environ, cwd="/", stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert server.stdout is not None
+    try:
+        assert server.stdout.read(1) == b"!", "it did not start"
+        yield folder
+    finally:
+        server.terminate()
+        server.wait()
+        server.stdout.close()
+
+
+def serve(address: str) -> Callable[[], object]:
+    """Fork for each caller. Returns in the fork only: what it is to do."""
+    for name in IMPORTED:
+        import_module(name)
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        os.write(1, b"!")
+        while True:
+            caller, _ = listener.accept()
+            with caller:
+                if os.fork() == 0:
+                    listener.close()
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    return answer(caller)
+
+
+def answer(caller: socket.socket) -> Callable[[], object]:
+    """Of two processes one waits and tells how the other ended; the other returns what it is to do."""
+    _, files, _, _ = socket.recv_fds(caller, 1, 3)
+    words, folder, environ = json.loads(b"".join(iter(lambda: caller.recv(65_536), b"")))
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        caller.sendall(str(os.waitstatus_to_exitcode(status) & 0xFF).encode())
+        os._exit(0)
+    caller.close()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv[:] = words
+    # Whoever is started by ``multiprocessing`` imports the main module again: this one is none of theirs.
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    if Path(words[0]).name == "arauto":
+        return import_module("arauto.cli").main
+    sys.path.insert(0, "")
+    return lambda: exec(compile(words[1], "<string>", "exec"), module.__dict__)
+
+
+def end(work: Callable[[], object]) -> None:
+    """Do it, and all that is to be done at exit, but leave the taking apart of so much memory to the system."""
+    status: object = 1
+    try:
+        status = work()
+    except SystemExit as left:
+        status = left.code
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+if __name__ == "__main__":
+    end(serve(sys.argv[1]))
