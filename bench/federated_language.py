@@ -4,8 +4,9 @@ trained on all texts in one place, and against the adapter that one server of ea
 
 The texts are paragraphs of LibreOffice's help (MPL-2.0), one ``LANGUAGE.tsv`` each (document, tab, paragraph) in the
 folder that ``ARAUTO_LANGUAGE_DIR`` names: of Debian's libreoffice-help-pt-br, -pt, -en-us and -es 7.4.7, every HTML
-``p`` whose class says paragraph and whose text has 40 to 240 characters, the document being its path. The base is tiny, made here on other chapters of all four languages: no
-language model of a useful size trains in minutes on two cores. What is shown is the learning, not the writing.
+``p`` whose class says paragraph and whose text has 40 to 240 characters, the document being its path. The
+base is tiny, made here on other chapters of all four languages: no language model of a useful size trains in minutes on
+two cores. What is shown is the learning, not the writing.
 """
 
 from __future__ import annotations
