@@ -3,7 +3,7 @@
 UPDATE federated_rounds SET phase = 'failed', reason = 'a newer version was installed'
     WHERE phase NOT IN ('done', 'failed');
 ALTER TABLE federated_rounds
-    DROP COLUMN secret,
+    ALTER COLUMN secret SET DEFAULT '', -- not used any more: it goes when no version reads it
     ADD COLUMN opened_ms bigint NOT NULL DEFAULT 0,
     ADD COLUMN ended_ms bigint,
     ADD COLUMN joined integer, -- messages taken in each phase, once it has ended
@@ -11,7 +11,7 @@ ALTER TABLE federated_rounds
     ADD COLUMN delivered integer,
     ADD COLUMN unmasked integer,
     ADD COLUMN update_norm double precision; -- L2, of the mean update
-UPDATE federated_rounds SET ended_ms = deadline_ms WHERE phase IN ('done', 'failed');
+UPDATE federated_rounds SET secret = '', ended_ms = deadline_ms WHERE phase IN ('done', 'failed');
 
 ALTER TABLE federated_tasks ADD COLUMN free boolean NOT NULL DEFAULT false; -- whether anyone may join
 UPDATE federated_tasks SET free = true;
