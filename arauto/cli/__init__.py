@@ -14,6 +14,7 @@ import arauto
 from arauto.core.errors import ArautoError, InputError
 
 COMMANDS = {
+    "archive": "keep",
     "audience": "audience",
     "backup": "keep",
     "campaign": "campaign",
@@ -34,6 +35,7 @@ COMMANDS = {
     "restore": "keep",
     "simulate": "data",
     "site": "campaign",
+    "status": "status",
     "up": "serve",
     "visitor": "visitor",
     "worker": "serve",

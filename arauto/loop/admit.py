@@ -48,8 +48,9 @@ LATENESS_MS = 7 * DAY_MS
 """How long a page that was offline may keep its events."""
 OLDEST_MS = 90 * DAY_MS + LATENESS_MS + SKEW_MS
 """The greatest age of an event id: the longest attribution window, and the two above."""
-SERVERS_MS = 300_000
-"""How far the clocks of two of our servers may be apart."""
+SERVERS_MS = 7_200_000
+"""How far the clocks of two of our servers may be apart, or one may jump back: an hour set wrong, then mended, must not
+cost the events of what was decided meanwhile. The receipt's signature is ours in any case."""
 MAX_INT = 2**53 - 1
 """The greatest integer that every reader of JSON keeps exactly (RFC 8259, section 6)."""
 

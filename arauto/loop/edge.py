@@ -11,6 +11,7 @@ from collections import Counter
 
 import msgspec
 
+from arauto.core.campaign import Campaign
 from arauto.loop.release import Release, show_release
 from arauto.store import Store, quantile_of
 
@@ -45,6 +46,11 @@ class EdgeScreen(msgspec.Struct, frozen=True, kw_only=True):
     pages: int
     versions: list[EdgeVersion]
     release: Release | None
+
+
+async def edge_campaigns(store: Store) -> list[Campaign]:
+    """The campaigns that release edge models: the one that pages ask for, and those whose slug goes on from its."""
+    return [one for one in await store.catalogue.campaigns() if one.slug.startswith(CAMPAIGN)]
 
 
 async def edge_screen(store: Store, campaign_id: int) -> EdgeScreen:

@@ -1,9 +1,11 @@
 """What happened, and what exists: the event log with its rollups, the catalogue, jobs, privacy. One PostgreSQL."""
 
+from arauto.store.archive import Archived
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
-from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, TaskRow
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, SiteRow, TaskRow
+from arauto.store.forms import Forms
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
 from arauto.store.privacy import Privacy
@@ -50,6 +52,7 @@ __all__ = [
     "ZERO_BUCKET",
     "AppendStatus",
     "Appended",
+    "Archived",
     "ArmOutcomes",
     "ArmTotals",
     "AuditEntry",
@@ -60,6 +63,7 @@ __all__ = [
     "FederatedModel",
     "FederatedRounds",
     "FirstKit",
+    "Forms",
     "GroupOutcomes",
     "Health",
     "JobContext",
@@ -80,6 +84,7 @@ __all__ = [
     "Rollups",
     "RoundRow",
     "SeriesPoint",
+    "SiteRow",
     "StageMark",
     "StageTotals",
     "StageVital",

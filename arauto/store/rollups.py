@@ -193,8 +193,15 @@ class Rollups:
         return int(row["at"]) if row else 0
 
     async def recount(self, campaign_id: int) -> Recount:
-        """The same from the raw events, slowly: for tests and the doctor. Differs from the rollups never."""
-        rows = await self._database.fetch(_RECOUNT, [campaign_id])
+        """The same from the raw events, slowly: for tests and the doctor. Differs from the rollups never.
+
+        Of months whose events have left the database (:mod:`arauto.store.archive`) it is told by what was kept of them.
+        """
+        left = await self._database.fetch_one(
+            "SELECT coalesce(max(until_ms), 0) AS raw FROM archives WHERE dropped_ms IS NOT NULL"
+        )
+        raw = UUID(int=(left["raw"] if left else 0) << 80)
+        rows = await self._database.fetch(_RECOUNT, {"id": campaign_id, "raw": raw})
         arms: dict[tuple[int, str], Counter[str]] = {}
         stages: dict[tuple[int, str], Counter[str]] = {}
         minutes: dict[tuple[int, int], Counter[str]] = {}
@@ -215,30 +222,34 @@ class Rollups:
             " GROUP BY 1, 2, 3, 4",
             [campaign_id],
         )
+        cells = [
+            (row["variant_id"], row["stage"], row["metric"], bucket_of(row["reading"]), row["n"]) for row in readings
+        ]
+        archived = await self._database.fetch(
+            "SELECT variant_id, stage, metric::text, bucket, readings FROM archived_vitals WHERE campaign_id = %s",
+            [campaign_id],
+        )
+        cells += [(row["variant_id"], row["stage"], row["metric"], row["bucket"], row["readings"]) for row in archived]
         marks = await self._database.fetch(
-            "SELECT x.stage, e.name, count(*) AS marks FROM events e JOIN exposures x USING (decision_id)"
-            " WHERE x.campaign_id = %s AND e.type = 'custom' AND e.name = ANY (%s) AND x.stage > 0"
-            " GROUP BY 1, 2 ORDER BY 1, 2",
-            [campaign_id, list(MARKS)],
+            "SELECT stage, name, sum(marks)::bigint AS marks FROM ("
+            "SELECT x.stage, e.name, 1 AS marks FROM events e JOIN exposures x USING (decision_id)"
+            " WHERE x.campaign_id = %(id)s AND e.type = 'custom' AND e.name = ANY (%(marks)s) AND x.stage > 0"
+            " UNION ALL SELECT stage, name, marks FROM archived_marks WHERE campaign_id = %(id)s"
+            ") AS told GROUP BY 1, 2 ORDER BY 1, 2",
+            {"id": campaign_id, "marks": list(MARKS)},
         )
         return Recount(
             totals=[ArmTotals(variant_id=arm, segment=segment, **arms[arm, segment]) for arm, segment in sorted(arms)],
             minutes=[SeriesPoint(at_ms=at, variant_id=arm, **minutes[at, arm]) for at, arm in sorted(minutes)],
             hours=[SeriesPoint(at_ms=at, variant_id=arm, **hours[at, arm]) for at, arm in sorted(hours)],
-            vitals=_histograms(
-                (row["variant_id"], row["metric"], bucket_of(row["reading"]), row["n"]) for row in readings
-            ),
+            vitals=_histograms((variant, metric, bucket, n) for variant, _, metric, bucket, n in cells),
             staged=Staged(
                 totals=[
                     StageTotals(stage=stage, segment=segment, **stages[stage, segment])
                     for stage, segment in sorted(stages)
                     if stage > 0
                 ],
-                vitals=_stage_vitals(
-                    (row["stage"], row["metric"], bucket_of(row["reading"]), row["n"])
-                    for row in readings
-                    if row["stage"] > 0
-                ),
+                vitals=_stage_vitals((stage, metric, bucket, n) for _, stage, metric, bucket, n in cells if stage > 0),
                 marks=[StageMark(**row) for row in marks],
             ),
         )

@@ -9,11 +9,13 @@ from typing import Self
 from arauto.core.clock import Clock, SystemClock
 from arauto.core.settings import Settings
 from arauto.store.access import Access
+from arauto.store.archive import Archive
 from arauto.store.catalogue import Catalogue
 from arauto.store.database import Database
 from arauto.store.embedded import EmbeddedPostgres
 from arauto.store.events import EventLog
 from arauto.store.federated import FederatedRounds
+from arauto.store.forms import Forms
 from arauto.store.health import Health, health
 from arauto.store.jobs import Jobs
 from arauto.store.migrate import migrate
@@ -46,9 +48,11 @@ class Store:
         self.rollouts = Rollouts(database, clock)
         self.catalogue = Catalogue(database, clock)
         self.federated = FederatedRounds(database, clock)
+        self.forms = Forms(database, clock)
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
         self.states = States(database)
+        self.archive = Archive(database, clock)
         self.users = Users(database, clock)
 
     @classmethod
