@@ -35,6 +35,7 @@ COMMANDS = {
     "restore": "keep",
     "simulate": "data",
     "site": "campaign",
+    "status": "status",
     "up": "serve",
     "visitor": "visitor",
     "worker": "serve",

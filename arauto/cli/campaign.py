@@ -145,17 +145,23 @@ def allow(name: str, origins: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("slug")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page that stands alone.")
+@click.option("--pdf", type=click.Path(dir_okay=False, path_type=Path), help="Print that page to a PDF (Chromium).")
 @as_json
-def report(slug: str, html: Path | None, *, json_: bool) -> None:
+def report(slug: str, html: Path | None, pdf: Path | None, *, json_: bool) -> None:
     """Show where a campaign stands: every number with its always-valid interval."""
     settings = settings_of()
     with arauto.open(settings) as app:
         built = app.report(slug)
-    if html is not None:
-        from arauto.dashboard import render_report_html
+    if html is not None or pdf is not None:
+        from arauto.dashboard import render_report_html, write_pdf
 
-        html.write_text(render_report_html(built, settings.language), "utf-8")
-        console.print(f"Written: {html}")
+        page = render_report_html(built, settings.language)
+        if html is not None:
+            html.write_text(page, "utf-8")
+            console.print(f"Written: {html}")
+        if pdf is not None:
+            write_pdf(page, pdf)
+            console.print(f"Written: {pdf}")
     elif json_:
         print_json(built)
     else:

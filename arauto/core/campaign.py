@@ -74,9 +74,9 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     variant, apart from the test. Campaigns of a site that name the same ``layer`` and parts of it that do not overlap
     (``layer_part``, places from 0 to 1) never meet in one visitor. Both of these need assignment by visitor.
 
-    ``floor`` is the least propensity of each arm that learns. ``refresh_ms`` is how stale the posteriors may grow; 0
-    means that they are renewed before a batch of events is acknowledged. ``seed`` makes the draws repeatable; None
-    takes a random one.
+    ``cpm`` is what a thousand impressions cost, in ``currency`` (0: not known); reports reckon with it. ``floor`` is
+    the least propensity of each arm that learns. ``refresh_ms`` is how stale the posteriors may grow; 0 means that they
+    are renewed before a batch of events is acknowledged. ``seed`` makes the draws repeatable; None takes a random one.
     """
 
     goal: Goal = "click"
@@ -92,6 +92,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     refresh_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 200
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     currency: Currency = "BRL"
+    cpm: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
     simulated: bool = False
     """True when the traffic is made up. Every report of the campaign then says *simulated*."""
 

@@ -66,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Of reports and of the terminal; a browser chooses its own."""
     admin_token: Secret = msgspec.field(default_factory=lambda: Secret(""))
     """Empty: one is made at first start and shown once."""
+    federated_secret: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    """What federated rounds are signed with; empty: one is made in ``home``/federated.secret."""
     rate_limit: Annotated[int, Meta(ge=0)] = 600
     """Public requests a minute from one address; 0 turns the limit off."""
     drain_s: Annotated[float, Meta(ge=0, le=600)] = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ from arauto.dashboard.sessions import SESSION_COOKIE, Sessions
 from arauto.loop import Runtime
 
 YEAR_S = 365 * 86_400
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 QUERY_MOST = 200
 """The longest text that a screen reads of its address."""
 
@@ -124,7 +126,7 @@ class _Desk:
         if entry.kind == "live":
             return await self._renewed(screen, request, person)
         if entry.kind == "file":
-            return _download(await screen.files[entry.name](_view(self._runtime, screen, request, person)))
+            return _download(request, await screen.files[entry.name](_view(self._runtime, screen, request, person)))
         return await self._act(screen, entry.name, request, person)
 
     async def _page(
@@ -182,7 +184,7 @@ class _Desk:
         async def make() -> str:
             return pages.render_part(screen, view, await screen.values(view))
 
-        return self._live.part(key, make)
+        return self._live.part(key, make, screen.every)
 
     async def _act(self, screen: Screen, name: str, request: Request, person: Person) -> Response:
         deed = Deed(
@@ -200,6 +202,8 @@ class _Desk:
             return await self._page(screen, request, person, status=error.status, problem=error)
         finally:
             self._sessions.forget()
+        if done.file is not None:
+            return _download(request, done.file)
         if done.shown:
             return await self._page(screen, request, person, shown=done.shown)
         to = done.to or screen.at(request.path_params)
@@ -257,6 +261,20 @@ def _tagged(request: Request, text: str, tag: str) -> Response:
     return Response(text, headers={"etag": quoted}, media_type="text/html")
 
 
-def _download(file: File) -> Response:
-    headers = {"content-type": file.kind, "content-disposition": f'attachment; filename="{file.name}"'}
-    return Response(file.body, headers=headers)
+def _download(request: Request, file: File) -> Response:
+    """The file, or the range of it that a player asks for (RFC 9110, section 14)."""
+    way = "inline" if file.inline else "attachment"
+    headers = {"content-type": file.kind, "content-disposition": f'{way}; filename="{file.name}"'}
+    if not file.inline:
+        return Response(file.body, headers=headers)
+    headers |= {"accept-ranges": "bytes", "cache-control": "private, max-age=60"}
+    whole = len(file.body)
+    asked = _RANGE.fullmatch(request.headers.get("range", ""))
+    if asked is None or not (asked[1] or asked[2]):
+        return Response(file.body, headers=headers)
+    first = int(asked[1]) if asked[1] else max(0, whole - int(asked[2]))
+    last = min(int(asked[2]), whole - 1) if asked[1] and asked[2] else whole - 1
+    if not first <= last:
+        return Response(status_code=416, headers={"content-range": f"bytes */{whole}"})
+    headers["content-range"] = f"bytes {first}-{last}/{whole}"
+    return Response(file.body[first : last + 1], 206, headers=headers)

@@ -18,6 +18,8 @@ HUES = 10
 _ROW = 34.0
 _LETTER = 7.2
 """The width of an average letter at 13 px."""
+BOLD = 8.6
+"""The same of a name, which is bold."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +50,26 @@ def hue_class(place: int) -> str:
 
 
 def interval_chart(
-    arms: Sequence[Arm], *, width: int, least: float, most: float, tick: Format, title: str, words: str
+    arms: Sequence[Arm],
+    *,
+    width: int,
+    least: float,
+    most: float,
+    tick: Format,
+    title: str,
+    words: str,
+    zero: bool = False,
 ) -> str:
     """Each arm's value as a dot on its interval, over one scale.
 
     ``least`` and ``most`` bound what a value can be (0 and 1 for a rate). The scale ends where the interesting part
     does: a wide interval of an arm with little data would press all the others together, so it is cut, with an arrow.
+    ``zero`` takes the whole scale instead and draws a line where nothing changes.
     ``words`` tells the same to whoever cannot see it.
     """
-    left = max(34.0, 14.0 + _LETTER * max(len(arm.name) for arm in arms))
+    left = max(34.0, 14.0 + BOLD * max(len(arm.name) for arm in arms))
     right = 14.0 + _LETTER * max(len(arm.text) for arm in arms)
-    begin, end = _scale(arms, least, most)
+    begin, end = (least, most) if zero else _scale(arms, least, most)
     ticks = nice_ticks(begin, end, count=max(2, int((width - left - right) // 90)))
     begin, end = min(begin, ticks[0]), max(end, ticks[-1])
     height = _ROW * len(arms) + 34
@@ -72,6 +83,8 @@ def interval_chart(
         f'<text class="tick" x="{x(at):.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{escape(tick(at))}</text>'
         for at in ticks
     ]
+    if zero:
+        lines.append(f'<path class="mark" d="M{x(0.0):.1f} 4V{bottom:.1f}"/>')
     for place, arm in enumerate(arms):
         y = _ROW * (place + 0.5) + 4
         low, high = max(arm.low, begin), min(arm.high, end)
@@ -84,7 +97,7 @@ def interval_chart(
             f'<circle class="dot" cx="{x(min(max(arm.value, begin), end)):.1f}" cy="{y:.1f}" r="5.5"/>'
             f'<text class="value" x="{width - 2}" y="{y + 4.5:.1f}" text-anchor="end">{escape(arm.text)}</text></g>'
         )
-    return _svg(width, height, title, words, lines)
+    return svg(width, height, title, words, lines)
 
 
 def share_chart(
@@ -131,7 +144,7 @@ def share_chart(
             f'<text class="tick" x="{at:.1f}" y="{top + depth + 20:.1f}" text-anchor="middle">'
             f"{escape(tick(seconds))}</text>"
         )
-    return _svg(width, top + depth + 28, title, words, lines)
+    return svg(width, top + depth + 28, title, words, lines)
 
 
 def bar(share: float, hue: int, *, width: int = 56) -> str:
@@ -195,7 +208,8 @@ def _layer(edges: Sequence[float], below: Sequence[float], above: Sequence[float
     return f"M{edges[0]:.1f} {y(above[0]):.1f}{there}{back}Z"
 
 
-def _svg(width: int, height: float, title: str, words: str, lines: Sequence[str]) -> str:
+def svg(width: int, height: float, title: str, words: str, lines: Sequence[str]) -> str:
+    """The picture of these lines, named for whoever cannot see it: ``title``, then ``words``."""
     return (
         f'<svg class="chart" role="img" width="{width}" height="{height:.0f}" viewBox="0 0 {width} {height:.0f}" '
         f'aria-label="{escape(title)}. {escape(words)}">{"".join(lines)}</svg>'

@@ -1,8 +1,8 @@
 """Pages that renew themselves: each part of a page is computed once, however many look at it.
 
 A part is known by what it may depend on: the screen, the parameters of its path, what it reads of the address, the
-language and the reader's role. While somebody looks, it is made again every :data:`EVERY_S` (or four times what making
-it takes, if that is longer) and, when it changed, pushed to all of them; nobody looking, nothing is done.
+language and the reader's role. While somebody looks, it is made again at its pace (or after four times what making it
+takes, if that is longer) and, when it changed, pushed to all of them; nobody looking, nothing is done.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from contextlib import suppress
 
 from arauto.core.errors import ArautoError
 
-EVERY_S = 2.0
 BREATH = 4.0
 """A part that takes t to make is made again after 4 t at the earliest: it never takes more than a fifth of a core."""
 BEAT_S = 10.0
 """How often a stream is told that it lives, when nothing changes; so late is a browser noticed that went away."""
 STREAM_S = 300.0
 """How long a stream lasts; the browser asks for another by itself."""
+BEAT = b"event: beat\ndata:\n\n"
 MOST = 500
 """So many different parts are kept."""
 
@@ -33,8 +33,9 @@ Make = Callable[[], Awaitable[str]]
 class Part:
     """The text of one part of one page, and its tag."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make, every: float) -> None:
         self._make = make
+        self._every = every
         self._text = ""
         self._made = float("-inf")
         self._took = 0.0
@@ -75,7 +76,7 @@ class Part:
         return self._text
 
     def _rest(self) -> float:
-        return self._made + max(EVERY_S, BREATH * self._took) - time.monotonic()
+        return self._made + max(self._every, BREATH * self._took) - time.monotonic()
 
     async def _renew(self) -> None:
         began = time.monotonic()
@@ -97,15 +98,14 @@ class Live:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[object, ...], Part] = {}
-        self._closing = False
 
-    def part(self, key: tuple[object, ...], make: Make) -> Part:
-        """The part of that key, made by ``make``."""
+    def part(self, key: tuple[object, ...], make: Make, every: float) -> Part:
+        """The part of that key, made by ``make``, at most once in ``every`` seconds."""
         found = self._parts.get(key)
         if found is None:
             if len(self._parts) >= MOST:
                 self._parts = {known: part for known, part in self._parts.items() if not part.idle}
-            found = self._parts[key] = Part(make)
+            found = self._parts[key] = Part(make, every)
         return found
 
     async def stream(self, part: Part, tag: str, good: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
@@ -125,7 +125,7 @@ class Live:
                 except ArautoError as error:
                     log.warning("a part of a page cannot be made: %s", error.problem)
                     return
-                yield b": \n\n" if part.tag == tag else event(part.tag, text)
+                yield BEAT if part.tag == tag else event(part.tag, text)
                 tag = part.tag
         finally:
             part.viewers -= 1

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from arauto.core.brief import Language
+from arauto.dashboard.money import Changes, Costs
 from arauto.dashboard.report import page_of
 from arauto.dashboard.screen import OWN, Screen, View
 from arauto.dashboard.words import Words
@@ -77,15 +78,22 @@ def render_page(screen: Screen, view: View, *, heading: str | None, **values: An
     )
 
 
-def render_report(report: Report, language: Language, *, links: bool) -> dict[str, Any]:
+def render_report(
+    report: Report,
+    language: Language,
+    *,
+    links: bool,
+    costs: Costs | None = None,
+    changes: Changes | None = None,
+) -> dict[str, Any]:
     """The values of a report's templates; ``links`` when the files beside it can be asked for."""
-    return {**page_of(report, Words(language)), "links": links}
+    return {**page_of(report, Words(language)), "links": links, "costs": costs, "changes": changes}
 
 
-def render_report_html(report: Report, language: Language) -> str:
+def render_report_html(report: Report, language: Language, costs: Costs | None = None) -> str:
     """The report as one HTML file that needs nothing else: to send to a client, to keep, to print."""
     css = Markup(file("dashboard.css").decode("utf-8"))  # noqa: S704 -- our own file
-    return render("report.html", language, css=css, **render_report(report, language, links=False))
+    return render("report.html", language, css=css, **render_report(report, language, links=False, costs=costs))
 
 
 def _again(path: str, kept: Mapping[str, str], **changed: str) -> str:

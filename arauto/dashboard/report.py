@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from arauto.core.clock import to_datetime
 from arauto.dashboard import charts
+from arauto.dashboard.figures import Figure
 from arauto.dashboard.words import Words
 from arauto.loop import Estimate, Report, VariantNumbers
 
@@ -148,7 +149,7 @@ def _shares(report: Report, arms: Sequence[ArmView], words: Words) -> Chart | No
         for arm in shown
     ]
     now = ", ".join(f"{band.name} {words.percent(band.shares[-1], 1)}" for band in bands)
-    told = words("shares_words", elapsed=_span(report.until_ms - points[0].at_ms, words), now=now)
+    told = words("shares_words", elapsed=words.span(report.until_ms - points[0].at_ms), now=now)
     title = words("shares")
     return _chart(
         lambda width: charts.share_chart(
@@ -189,13 +190,6 @@ def _decimals(share: float) -> int:
 
 def _end(value: float, rating: bool, words: Words) -> str:
     return words.number(value, 2) if rating else words.percent(value)
-
-
-def _span(milliseconds: int, words: Words) -> str:
-    """A time to the unit that matters."""
-    seconds = milliseconds / 1000
-    unit = next((size for size in (86400, 3600, 60) if seconds >= 2 * size), 1)
-    return words.elapsed(round(seconds / unit) * unit)
 
 
 def _thin(points: list[T]) -> list[T]:
@@ -242,3 +236,20 @@ def _csv(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
     writer.writerow(head)
     writer.writerows(lines)
     return file.getvalue().encode()
+
+
+def shares_figure(report: Report, words: Words) -> Figure | None:
+    """The shares over time, as other screens show a chart."""
+    chart = _shares(report, page_of(report, words)["arms"], words)
+    if chart is None:
+        return None
+    return Figure(
+        title=words("shares"),
+        wide=chart.wide,
+        narrow=chart.narrow,
+        head=(words("at"), *(arm.numbers.name for arm in chart.arms)),
+        rows=[(row["when"], *row["shares"]) for row in chart.rows],
+        keys=[(arm.numbers.name, arm.hue) for arm in chart.arms],
+        under=words("shares_axis"),
+        file="weights.csv",
+    )

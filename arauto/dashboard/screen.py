@@ -65,26 +65,28 @@ class Deed:
         return int(self.params["id"])
 
 
+@dataclass(frozen=True)
+class File:
+    """A file to download; or, ``inline``, one that a page shows."""
+
+    body: bytes
+    name: str
+    kind: str = "text/csv; charset=utf-8"
+    inline: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """Where to send the browser after an action, and which message (``dashboard.done_NAME``) to show there.
 
-    ``shown`` are values for the screen's template, when the answer is shown once and kept nowhere (an invitation's link):
-    then the page is answered at once, without going elsewhere.
+    ``shown`` are values for the screen's template, when the answer is shown once and kept nowhere (an invitation):
+    then the page is answered at once, without going elsewhere. ``file`` is a file to answer with instead.
     """
 
     to: str = ""
     told: str = ""
     shown: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class File:
-    """A file to download."""
-
-    body: bytes
-    name: str
-    kind: str = "text/csv; charset=utf-8"
+    file: File | None = None
 
 
 Values = Callable[[View], Awaitable[dict[str, Any]]]
@@ -105,7 +107,8 @@ class Screen:
     """One screen. Its words: ``dashboard.nav_NAME`` in the navigation, ``dashboard.title_NAME`` as its heading where
     the values give no ``heading``.
 
-    ``query`` names what it reads of the address; ``live`` says whether it is renewed while one looks.
+    ``query`` names what it reads of the address; ``live`` says whether it is renewed while one looks,
+    and ``every`` how many seconds it rests at least.
     """
 
     name: str
@@ -114,6 +117,7 @@ class Screen:
     role: Role = "viewer"
     place: Place = "house"
     live: bool = True
+    every: float = 2.0
     query: tuple[str, ...] = ()
     files: Mapping[str, Give] = field(default_factory=dict)
     actions: Mapping[str, Action] = field(default_factory=dict)

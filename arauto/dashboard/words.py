@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from arauto.core.brief import Language
 from arauto.core.clock import to_datetime
 from arauto.core.errors import ArautoError, InputError
 from arauto.core.i18n import catalogue, day, money, number, percent, say
+from arauto.core.kit import Finding
 from arauto.loop import Estimate, Vital
+
+_QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
 
 NONE = "–"
 """What stands where there is no number."""
@@ -51,6 +55,21 @@ class Words:
         """How to mend it."""
         return self(f"mend_{error.key}", **error.values) if isinstance(error, RefusedError) else error.mend
 
+    def fault(self, key: str, error: ArautoError) -> str:
+        """What a field of a form expects (``f_KEY_bad``), or what was wrong with it and the mend."""
+        if self.has(f"f_{key}_bad"):
+            return self(f"f_{key}_bad")
+        return f"{error.problem}; {error.mend}"
+
+    def rule(self, finding: Finding) -> str:
+        """What a check found, by the rule's sentence in the reader's language, with the words it is about."""
+        key = f"rules.{finding.rule}"
+        if key not in catalogue(self.language):
+            return f"{finding.problem}; {finding.mend}"
+        quoted = _QUOTED.search(finding.problem)
+        about = next((group for group in quoted.groups() if group), "") if quoted else ""
+        return f"{say(key, self.language)}{f' (“{about}”)' if about else ''}"
+
     def deed(self, action: str) -> str:
         """An entry of the audit log, by its action."""
         key = f"deed_{action.replace('.', '_')}"
@@ -65,6 +84,11 @@ class Words:
 
     def percent(self, share: float | None, decimals: int = 2) -> str:
         return NONE if share is None else percent(share, self.language, decimals)
+
+    def signed(self, share: float, decimals: int = 1) -> str:
+        """A relative change: ``+3,2%``, ``−1,0%``."""
+        text = percent(abs(share), self.language, decimals)
+        return text if text == percent(0.0, self.language, decimals) else f"{'−' if share < 0 else '+'}{text}"
 
     def chance(self, chance: float | None) -> str:
         """A probability for the eye: never a flat 0 % or 100 %, which no data can show."""
@@ -90,7 +114,7 @@ class Words:
 
     def rate_interval(self, estimate: Estimate | None) -> str:
         """``0,98% a 1,55%``; empty where there is no estimate."""
-        return "" if estimate is None else self._between(self.percent(estimate.low), self.percent(estimate.high))
+        return "" if estimate is None else self.between(self.percent(estimate.low), self.percent(estimate.high))
 
     def mean(self, estimate: Estimate | None) -> str:
         return NONE if estimate is None else self.number(estimate.value, 2)
@@ -98,7 +122,7 @@ class Words:
     def mean_interval(self, estimate: Estimate | None) -> str:
         if estimate is None:
             return ""
-        return self._between(self.number(estimate.low, 2), self.number(estimate.high, 2))
+        return self.between(self.number(estimate.low, 2), self.number(estimate.high, 2))
 
     def time_interval(self, vital: Vital | None) -> str:
         """As :meth:`rate_interval`, of milliseconds; an end that nothing bounds yet is said so."""
@@ -108,7 +132,7 @@ class Words:
             return self("at_least", value=self.milliseconds(vital.low))
         if vital.low is None:
             return self("at_most", value=self.milliseconds(vital.high))
-        return self._between(self.milliseconds(vital.low), self.milliseconds(vital.high))
+        return self.between(self.milliseconds(vital.low), self.milliseconds(vital.high))
 
     def moment(self, unix_ms: int) -> str:
         """``21/11/2026 14:05 UTC``."""
@@ -123,5 +147,12 @@ class Words:
                 return f"{whole // size} {unit}"
         return f"{whole} s" if whole else "0"
 
-    def _between(self, low: str, high: str) -> str:
+    def span(self, milliseconds: int) -> str:
+        """A time to the unit that matters: ``7 d``."""
+        seconds = milliseconds / 1000
+        unit = next((size for size in (86400, 3600, 60) if seconds >= 2 * size), 1)
+        return self.elapsed(round(seconds / unit) * unit)
+
+    def between(self, low: str, high: str) -> str:
+        """``1 to 2``."""
         return self("between", low=low, high=high)

@@ -13,12 +13,13 @@ import numpy as np
 from arauto.core.door import from_json
 from arauto.core.errors import InputError, ModelFileError
 from arauto.core.files import write_whole
+from arauto.gpo.checkpoints import read_notes
 from arauto.gpo.encoders import sha256_of
 from arauto.gpo.gate import GateReport, require_passed
 from arauto.gpo.lm import Generator, open_base, supervise, tiny_generator
 from arauto.gpo.monitors import Monitor, Reading, StopRule, Verdict, diversity
 from arauto.gpo.objective import Gold, Objective, Rules, best_of, violates
-from arauto.gpo.ppo import PPO, PPOPlan
+from arauto.gpo.ppo import CHECKPOINT, PPO, PPOPlan
 from arauto.gpo.progress import Progress, silent
 from arauto.gpo.reward import RewardModel
 from arauto.gpo.table import Floats, Table
@@ -153,6 +154,16 @@ def read_candidate(folder: Path) -> Candidate:
     if sha256_of(folder / "adapter.safetensors") != candidate.sha256:
         raise ModelFileError("is not the one that its candidate names", field="adapter", mend="optimise anew")
     return candidate
+
+
+def readings_of(folder: Path) -> list[Reading]:
+    """What was seen of a run up to now: of its candidate, or of its last checkpoint while it is under way."""
+    if (folder / "candidate.json").is_file():
+        return read_candidate(folder).readings
+    path = folder / "work" / CHECKPOINT
+    if not path.is_file():
+        return []
+    return from_json(read_notes(path).get("readings", "[]").encode(), list[Reading])
 
 
 def write_texts(policy: LanguagePolicy, contexts: Sequence[int], *, seed: int) -> list[str]:

@@ -1,14 +1,19 @@
 """What happens next: decide, observe, learn, release. Ties the capabilities together."""
 
 from arauto.loop.admit import admit, read_batch, with_key
-from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
+from arauto.loop.answers import AllRefused, CampaignDetail, CandidatesAnswer, DecideAnswer, EventsAnswer
 from arauto.loop.audience import Audience, Neighbours, Offers, Segments, open_audience, train_encoder
 from arauto.loop.campaigns import (
     Created,
     NewCampaign,
     add_copies,
+    change_brief,
+    change_plan,
+    change_text,
     create_campaign,
+    findings_of,
     register_jobs,
+    write_at_once,
     write_later,
 )
 from arauto.loop.datasets import (
@@ -20,9 +25,12 @@ from arauto.loop.datasets import (
 )
 from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
-from arauto.loop.evidence import standard_guardrail
-from arauto.loop.experiment import Experiment, read_experiment
-from arauto.loop.policy import Policy, make_policy
+from arauto.loop.edge import EdgeScreen, EdgeVersion, edge_campaigns, edge_screen
+from arauto.loop.evidence import default_rails, standard_guardrail
+from arauto.loop.experiment import ComparedArm, Experiment, read_experiment
+from arauto.loop.federated import FederatedRound, FederatedTask, federated_tasks, release_model
+from arauto.loop.kits import brief_findings, kit_folder, make_kit_later, read_kit, unwaive, waive_finding
+from arauto.loop.policy import Policy, check_deal, make_policy
 from arauto.loop.release import (
     NewRelease,
     Release,
@@ -42,20 +50,28 @@ from arauto.loop.retention import archive_events
 from arauto.loop.runtime import Runtime
 from arauto.loop.simulate import Sent, Simulation
 from arauto.loop.trace import where
+from arauto.loop.turns import NewTurn, Turn, can_train, feedback_files, read_turns, turn_later
 
 __all__ = [
     "AllRefused",
     "Audience",
     "CampaignDetail",
+    "CandidatesAnswer",
+    "ComparedArm",
     "Created",
     "DecideAnswer",
     "Decider",
+    "EdgeScreen",
+    "EdgeVersion",
     "Estimate",
     "EventsAnswer",
     "Experiment",
+    "FederatedRound",
+    "FederatedTask",
     "Neighbours",
     "NewCampaign",
     "NewRelease",
+    "NewTurn",
     "NoAnswerError",
     "Offers",
     "OpenBanditLog",
@@ -71,19 +87,34 @@ __all__ = [
     "Sent",
     "Simulation",
     "Symptom",
+    "Turn",
     "VariantNumbers",
     "Vital",
     "add_copies",
     "admit",
     "archive_events",
+    "brief_findings",
     "build_report",
+    "can_train",
+    "change_brief",
+    "change_plan",
+    "change_text",
+    "check_deal",
     "create_campaign",
+    "default_rails",
     "describe_replay",
+    "edge_campaigns",
+    "edge_screen",
     "examine",
+    "federated_tasks",
+    "feedback_files",
+    "findings_of",
+    "kit_folder",
     "latest_release",
     "list_releases",
     "load_open_bandit",
     "look",
+    "make_kit_later",
     "make_policy",
     "open_audience",
     "open_bandit_here",
@@ -91,14 +122,21 @@ __all__ = [
     "pull_open_bandit",
     "read_batch",
     "read_experiment",
+    "read_kit",
     "read_release",
+    "read_turns",
     "register_jobs",
+    "release_model",
     "replay_log",
     "standard_guardrail",
     "start_release",
     "steer_release",
     "train_encoder",
+    "turn_later",
+    "unwaive",
+    "waive_finding",
     "where",
     "with_key",
+    "write_at_once",
     "write_later",
 ]

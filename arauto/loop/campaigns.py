@@ -11,14 +11,26 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from arauto.core.brief import Brief, Message, Name, Slug
+from arauto.core.brief import Brief, Message, Name, Slug, check_brief
 from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Site, Variant, VariantState
 from arauto.core.door import clean_text, from_data
 from arauto.core.errors import BriefError, ConflictError, NotFoundError
+from arauto.core.kit import Finding
 from arauto.core.settings import Settings
-from arauto.creative import ModelStore, Writer, check_copy, choose_engine, compose_message, read_brief, write_slots
+from arauto.creative import (
+    ModelStore,
+    Writer,
+    check_copy,
+    choose_engine,
+    compose_message,
+    read_brief,
+    too_similar,
+    write_slots,
+)
+from arauto.loop.kits import KIT_JOB, run_kit_job
 from arauto.loop.policy import check_deal
 from arauto.loop.retention import register_retention
+from arauto.loop.turns import TURN_JOB, run_turn_job
 from arauto.store import FirstKit, JobContext, Store
 
 DEFAULT_SITE = "default"
@@ -95,6 +107,67 @@ async def add_copies(
     return await store.catalogue.add_kit(campaign.id, [(copy, GIVEN) for copy in checked], report, actor, state=state)
 
 
+async def change_brief(store: Store, campaign_id: int, brief: Brief, *, actor: str) -> Campaign:
+    """Give a draft another brief; its goal and currency go into its plan.
+
+    Raises:
+        BriefError: the brief cannot be used.
+        ConflictError: the campaign is no draft any more.
+    """
+    campaign = await store.catalogue.campaign(campaign_id)
+    checked = check_brief(brief)
+    message = await asyncio.to_thread(compose_message, checked)
+    wanted = _plan(checked)
+    plan = msgspec.structs.replace(campaign.plan, goal=wanted.goal, currency=wanted.currency)
+    return await store.catalogue.change_draft(
+        campaign_id, name=checked.product, brief=checked, message=message, plan=plan, actor=actor
+    )
+
+
+async def change_plan(store: Store, campaign_id: int, plan: CampaignPlan, *, actor: str) -> Campaign:
+    """Give a draft another plan.
+
+    Raises:
+        InputError: the plan contradicts itself.
+        ConflictError: the campaign is no draft any more, or the part of the layer is taken.
+    """
+    campaign = await store.catalogue.campaign(campaign_id)
+    checked = check_deal(plan)
+    return await store.catalogue.change_draft(
+        campaign_id, name=campaign.name, brief=campaign.brief, message=campaign.message, plan=checked, actor=actor
+    )
+
+
+async def write_at_once(store: Store, campaign: Campaign, n: int, *, actor: str) -> list[Variant]:
+    """Add ``n`` texts of the slot writer that the campaign has not yet; fewer when its sentences do not suffice."""
+    known = [variant.copy for variant in await store.catalogue.variants(campaign.id)]
+    written = await asyncio.to_thread(write_slots, campaign.brief, n + len(known), campaign.plan.seed or 0)
+    new = [pair for pair in written.accepted if pair[0] not in known and not too_similar(pair[0], known)][:n]
+    return await store.catalogue.add_kit(campaign.id, new, written.report(), actor) if new else []
+
+
+async def change_text(store: Store, campaign: Campaign, name: str, copy: Copy, *, actor: str) -> Variant:
+    """Give a variant of a draft the text that a person edited.
+
+    Raises:
+        BriefError: the text cannot be used.
+        NotFoundError: there is no such variant.
+        ConflictError: the campaign is no draft any more, or has that text already.
+    """
+    (checked,) = check_given([copy])
+    return await store.catalogue.change_copy(campaign.id, name, checked, GIVEN, actor)
+
+
+async def findings_of(campaign: Campaign, copy: Copy, others: Sequence[Copy] = ()) -> tuple[Finding, ...]:
+    """What the checks say of a text of this campaign beside its ``others``, errors first."""
+
+    def find() -> tuple[Finding, ...]:
+        found = (*check_copy(copy, campaign.brief, campaign.message), *too_similar(copy, others))
+        return tuple(sorted(found, key=lambda finding: finding.severity))
+
+    return await asyncio.to_thread(find)
+
+
 def _first_kit(brief: Brief, message: Message, copies: Sequence[Copy] | None, seed: int) -> FirstKit | None:
     """What the slot writer has at once when no texts are given; no kit when an empty list is."""
     if copies is None:
@@ -125,8 +198,16 @@ def register_jobs(store: Store, settings: Settings) -> None:
     async def run(context: JobContext, args: dict[str, Any]) -> None:
         await _write_variants(store, settings, context, args)
 
+    async def run_kit(context: JobContext, args: dict[str, Any]) -> None:
+        await run_kit_job(store, settings, context, args)
+
+    async def run_turn(context: JobContext, args: dict[str, Any]) -> None:
+        await run_turn_job(store, settings, context, args)
+
     store.jobs.register(WRITE_JOB, run)
+    store.jobs.register(KIT_JOB, run_kit)
     register_retention(store, settings)
+    store.jobs.register(TURN_JOB, run_turn)
 
 
 async def _write_variants(store: Store, settings: Settings, context: JobContext, args: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from arauto.core.campaign import DAY_MS, Campaign, Goal, Site, Variant
 from arauto.core.clock import Clock, SystemClock
 from arauto.core.errors import NotFoundError, Problem, StoreError
-from arauto.core.events import DecideQuery, EventRow
+from arauto.core.events import CandidatesQuery, DecideQuery, EventRow
 from arauto.core.receipts import ReceiptBook
 from arauto.core.settings import Settings
 from arauto.core.tasks import end
@@ -131,9 +131,15 @@ class Runtime:
         """:meth:`Decider.decide`, from memory only."""
         return self.decider.decide(query, gpc=gpc, origin=origin)
 
+    def candidates(self, query: CandidatesQuery, *, gpc: bool = False, origin: str | None = None) -> bytes:
+        """:meth:`Decider.candidates`, from memory only."""
+        return self.decider.candidates(query, gpc=gpc, origin=origin)
+
     async def decide_again(self, query: DecideQuery, *, gpc: bool = False, origin: str | None = None) -> bytes:
-        """The same after a look into the database: another process may have launched the campaign a moment ago."""
+        """Either, after a look into the database: another process may have launched the campaign a moment ago."""
         await self._look_again()
+        if isinstance(query, CandidatesQuery):
+            return self.decider.candidates(query, gpc=gpc, origin=origin)
         return self.decider.decide(query, gpc=gpc, origin=origin)
 
     async def ingest(self, body: bytes, *, gpc: bool = False, origin: str | None = None) -> EventsAnswer:
@@ -268,7 +274,9 @@ class Runtime:
         ramp = ramp_of(self._rollouts[campaign_id])
         rollups = self.store.rollups
         totals: Sequence[Counts] = (
-            await rollups.parts(campaign_id) if wants_hours(campaign.plan, ramp) else await rollups.totals(campaign_id)
+            await rollups.parts(campaign_id)
+            if wants_hours(campaign.plan, ramp)
+            else await rollups.totals(campaign_id, fair=True)
         )
         policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed, ramp, self._groups)
         if self._campaigns[campaign_id].state != "live":

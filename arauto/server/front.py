@@ -26,7 +26,7 @@ from arauto.core.errors import (
     StoreError,
     TooLargeError,
 )
-from arauto.core.events import DecideQuery
+from arauto.core.events import CandidatesQuery, DecideQuery
 from arauto.loop import AllRefused, EventsAnswer, Runtime, where, with_key
 from arauto.server.bridge import Bridge, Headers, RsgiProtocol, RsgiScope
 from arauto.server.limits import Addresses, Limiter
@@ -86,6 +86,7 @@ class Front:
         self._reading: dict[asyncio.Task[None], float] = {}
         self._hot = {
             "/v1/decide": _Hot(self._decide, DECIDE_LIMIT, "POST /v1/decide"),
+            "/v1/candidates": _Hot(self._candidates, DECIDE_LIMIT, "POST /v1/candidates"),
             "/v1/events": _Hot(self._events, EVENTS_LIMIT, "POST /v1/events"),
         }
 
@@ -152,6 +153,13 @@ class Front:
             return self._decide_traced(query, gpc, foreign, self.traces)
         try:
             return 200, JSON, self._runtime.decide(query, gpc=gpc, origin=foreign)
+        except (AuthError, NotFoundError):
+            return self._decide_again(query, gpc, foreign)
+
+    def _candidates(self, body: bytes, gpc: bool, foreign: str | None) -> Reply | Awaitable[Reply]:
+        query = from_json(body, CandidatesQuery)
+        try:
+            return 200, JSON, self._runtime.candidates(query, gpc=gpc, origin=foreign)
         except (AuthError, NotFoundError):
             return self._decide_again(query, gpc, foreign)
 

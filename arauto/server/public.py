@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from arauto.core.errors import BusyError, NotFoundError, StoreError
-from arauto.edge import assets
+from arauto.edge import served
 from arauto.loop.decide import foreign_origin, unknown_key
 from arauto.server.meters import FORMAT, exposition
 from arauto.server.wire import Call, Desk, Erased, Health, KeyQuery
@@ -87,7 +87,7 @@ async def snippet(_desk: Desk, call: Call) -> Response:
 async def edge_file(_desk: Desk, call: Call) -> Response:
     """One of the edge room's files: a module, or the shipped model under its hash."""
     name = call.params["name"]
-    asset = assets().get(name)
+    asset = served().get(name)
     if asset is None:
         raise NotFoundError(
             "is not a file of the edge room", field="name", mend="see `arauto edge export` for the names"

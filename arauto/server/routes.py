@@ -20,9 +20,10 @@ from arauto.core.errors import (
     StoreError,
     TooLargeError,
 )
-from arauto.core.events import DecideQuery, EventBatch
+from arauto.core.events import CandidatesQuery, DecideQuery, EventBatch
 from arauto.loop import (
     CampaignDetail,
+    CandidatesAnswer,
     DecideAnswer,
     EventsAnswer,
     Experiment,
@@ -84,6 +85,18 @@ ROUTES: tuple[Route, ...] = (
             RateLimitError,
             TooLargeError,
         ),
+        hot=True,
+    ),
+    Route(
+        method="POST",
+        path="/v1/candidates",
+        name="candidates",
+        summary="Several variants with receipts, of which the device chooses one.",
+        auth="public",
+        body=CandidatesQuery,
+        limit=DECIDE_LIMIT,
+        answers={200: CandidatesAnswer},
+        errors=(AuthError, ConflictError, ForbiddenError, InputError, NotFoundError, RateLimitError, TooLargeError),
         hot=True,
     ),
     Route(

@@ -4,7 +4,8 @@ from arauto.store.archive import Archived
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
-from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, TaskRow
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, SiteRow, TaskRow
+from arauto.store.forms import Forms
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
 from arauto.store.privacy import Privacy
@@ -62,6 +63,7 @@ __all__ = [
     "FederatedModel",
     "FederatedRounds",
     "FirstKit",
+    "Forms",
     "GroupOutcomes",
     "Health",
     "JobContext",
@@ -82,6 +84,7 @@ __all__ = [
     "Rollups",
     "RoundRow",
     "SeriesPoint",
+    "SiteRow",
     "StageMark",
     "StageTotals",
     "StageVital",

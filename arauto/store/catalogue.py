@@ -190,6 +190,50 @@ class Catalogue:
         )
         return row is not None and not row["touched"]
 
+    async def change_draft(
+        self, campaign_id: int, *, name: str, brief: Brief, message: Message, plan: CampaignPlan, actor: str
+    ) -> Campaign:
+        """Give a draft another name, brief, message and plan. Raises :class:`NotFoundError`, and
+        :class:`ConflictError` once it was launched."""
+        async with self._database.transaction() as connection:
+            brief_id = await self._keep_brief(connection, brief, self._clock.now_ms())
+            found = await connection.execute(
+                "UPDATE campaigns SET name = %s, brief_id = %s, message = %s, plan = %s, attribution_ms = %s"
+                " WHERE id = %s AND state = 'draft' RETURNING id",
+                [name, brief_id, _json(message), _json(plan), plan.attribution_ms, _key(campaign_id)],
+            )
+            if await found.fetchone() is None:
+                raise await _no_draft(connection, campaign_id)
+            await self._changed(connection, campaign_id, actor, "campaign.change", {})
+        return await self.campaign(campaign_id)
+
+    async def change_copy(self, campaign_id: int, name: str, copy: Copy, origin: Origin, actor: str) -> Variant:
+        """Give a variant of a draft another text: nobody has seen it yet, so it stays the same variant.
+
+        Raises:
+            NotFoundError: there is no such campaign or variant.
+            ConflictError: the campaign was launched, or has that text already.
+        """
+        sha256 = hashlib.sha256(msgspec.json.encode(copy)).hexdigest()
+        async with self._database.transaction() as connection:
+            if await _state(connection, campaign_id) != "draft":
+                raise await _no_draft(connection, campaign_id)
+            try:
+                found = await connection.execute(
+                    "UPDATE variants SET copy = %s, copy_sha256 = %s, origin = %s"
+                    " WHERE campaign_id = %s AND name = %s RETURNING id",
+                    [_json(copy), sha256, _json(origin), _key(campaign_id), name],
+                )
+            except psycopg.errors.UniqueViolation:
+                raise ConflictError(
+                    "the campaign has that text already", field="title", mend="write another, or leave this one out"
+                ) from None
+            row = await found.fetchone()
+            if row is None:
+                raise NotFoundError(f"has no variant {name!r}", field="variant", mend="list the variants")
+            await self._changed(connection, campaign_id, actor, "variant.change", {"variant": name})
+            return _variant(await _one(connection, _VARIANT + " WHERE id = %s", [row["id"]]))
+
     async def set_variant_state(self, variant_id: int, state: VariantState, actor: str) -> Variant:
         """Retire a variant, or bring it back. Raises :class:`NotFoundError`."""
         async with self._database.transaction() as connection:
@@ -342,6 +386,22 @@ async def _one(connection: Connection, query: LiteralString, params: Sequence[An
     """The row of a statement that always gives one."""
     rows = await (await connection.execute(query, params)).fetchall()
     return rows[0]
+
+
+async def _state(connection: Connection, campaign_id: int) -> str | None:
+    """The state of a campaign, which then stays so until the transaction ends."""
+    found = await connection.execute("SELECT state FROM campaigns WHERE id = %s FOR UPDATE", [_key(campaign_id)])
+    row = await found.fetchone()
+    return None if row is None else str(row["state"])
+
+
+async def _no_draft(connection: Connection, campaign_id: int) -> NotFoundError | ConflictError:
+    state = await _state(connection, campaign_id)
+    if state is None:
+        return _no_campaign(campaign_id)
+    return ConflictError(
+        f"the campaign is {state}, no draft any more", field="state", mend="release the change step by step instead"
+    )
 
 
 def _no_campaign(campaign_id: int) -> NotFoundError:

@@ -12,7 +12,7 @@ import msgspec
 from psycopg.rows import DictRow
 
 from arauto.core.campaign import DAY_MS, Goal
-from arauto.core.events import MARKS, PART_MS, VitalName
+from arauto.core.events import CHOSEN, MARKS, PART_MS, VitalName
 from arauto.store.database import Database
 from arauto.store.records import (
     COUNTERS,
@@ -39,7 +39,7 @@ KEEP_WEIGHTS_MS = 7 * 86_400_000
 # Sums of squares may pass 64 bits, and come as text.
 _SUMS = ", ".join(f"sum({name})::{'text' if name == 'value_sq' else 'bigint'} AS {name}" for name in COUNTERS)
 _TOTALS = (
-    f"SELECT variant_id, segment, {_SUMS} FROM rollups WHERE campaign_id = %s AND step = 0"  # noqa: S608
+    f"SELECT variant_id, segment, {_SUMS} FROM rollups WHERE campaign_id = %s AND step = 0 AND stage >= %s"  # noqa: S608
     " GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2"
 ).encode()
 # As one JSON text, which is read ten times faster than thousands of rows.
@@ -56,7 +56,8 @@ _STAGES = (
 ).encode()
 _PARTS = (
     f"SELECT variant_id, segment, (bucket %% %s / %s)::integer AS part, {_SUMS} FROM rollups"  # noqa: S608
-    " WHERE campaign_id = %s AND step = %s GROUP BY 1, 2, 3 HAVING sum(impressions) <> 0 ORDER BY 1, 2, 3"
+    " WHERE campaign_id = %s AND step = %s AND stage > -2 GROUP BY 1, 2, 3 HAVING sum(impressions) <> 0"
+    " ORDER BY 1, 2, 3"
 ).encode()
 _EVERY: LiteralString = "(SELECT * FROM exposures WHERE campaign_id = %(id)s AND shown_ms IS NOT NULL) AS every"
 # A decision of stage -1 was a repeat, or of a visitor who withdrew consent (docs/decisions/0014).
@@ -80,9 +81,13 @@ class Rollups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def totals(self, campaign_id: int) -> list[ArmTotals]:
-        """The whole campaign, by variant and segment, in that order. Arms that were never seen are not listed."""
-        rows = await self._database.fetch(_TOTALS, [campaign_id])
+    async def totals(self, campaign_id: int, *, fair: bool = False) -> list[ArmTotals]:
+        """The whole campaign, by variant and segment, in that order. Arms that were never seen are not listed.
+
+        ``fair`` leaves out what a device chose by its own lights (:data:`~arauto.core.events.CHOSEN`): what is learned
+        from and tested is drawn by the propensities alone.
+        """
+        rows = await self._database.fetch(_TOTALS, [campaign_id, CHOSEN + fair])
         return [ArmTotals(**_exact(row)) for row in rows]
 
     async def series(self, campaign_id: int, *, step: Step, since_ms: int | None = None) -> list[SeriesPoint]:
@@ -120,8 +125,17 @@ class Rollups:
             marks=[StageMark(**row) for row in marks],
         )
 
+    async def marks(self, campaign_id: int, name: str) -> dict[int, int]:
+        """How many decisions of each variant told of ``name`` (:data:`~arauto.core.events.MARKS`)."""
+        rows = await self._database.fetch(
+            "SELECT variant_id, sum(marks)::bigint AS marks FROM rollup_marks"
+            " WHERE campaign_id = %s AND name = %s GROUP BY 1 HAVING sum(marks) <> 0",
+            [campaign_id, name],
+        )
+        return {row["variant_id"]: row["marks"] for row in rows}
+
     async def parts(self, campaign_id: int) -> list[PartTotals]:
-        """The whole campaign, by variant, segment and part of the day (of UTC), in that order."""
+        """The whole campaign (what devices chose left out), by variant, segment and part of the day, in that order."""
         rows = await self._database.fetch(_PARTS, [DAY_MS, PART_MS, campaign_id, STEPS["hour"]])
         return [PartTotals(**_exact(row)) for row in rows]
 
@@ -129,7 +143,8 @@ class Rollups:
         """Each variant's outcomes beside their propensities. Reads every exposure of the campaign: for a test's
         verdict, not for a screen that renews itself.
 
-        ``by_visitor`` takes the first decision of each visitor only (and each anonymous one); the holdout is left out.
+        ``by_visitor`` takes the first decision of each visitor only (and each anonymous one); the holdout is left out,
+        and so is what devices chose.
         """
         x = _OUTCOMES[goal]
         source = _FIRST if by_visitor else _EVERY
@@ -138,7 +153,7 @@ class Rollups:
             + x
             + " AS x FROM "
             + source
-            + " WHERE stage <> 1 AND propensity > 0 AND "
+            + " WHERE stage NOT IN (-2, 1) AND propensity > 0 AND "
             + x
             + " IS NOT NULL),"
             " span AS (SELECT (min(decided_ms) + max(decided_ms)) / 2 AS middle FROM seen)"

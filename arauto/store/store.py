@@ -15,6 +15,7 @@ from arauto.store.database import Database
 from arauto.store.embedded import EmbeddedPostgres
 from arauto.store.events import EventLog
 from arauto.store.federated import FederatedRounds
+from arauto.store.forms import Forms
 from arauto.store.health import Health, health
 from arauto.store.jobs import Jobs
 from arauto.store.migrate import migrate
@@ -47,6 +48,7 @@ class Store:
         self.rollouts = Rollouts(database, clock)
         self.catalogue = Catalogue(database, clock)
         self.federated = FederatedRounds(database, clock)
+        self.forms = Forms(database, clock)
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
         self.states = States(database)

@@ -70,7 +70,7 @@ async def test_a_link_signs_in_once_and_lists_the_campaigns(shop, stage, visit):
 async def test_a_wrong_token_is_told_at_its_field(shop, visit):
     async with visit(f"{shop.url}/login", locale="en-US") as page:
         await page.get_by_label("Admin token").fill("wrong")
-        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("button", name="Sign in with the token").click()
         assert "not the admin token" in await page.get_by_role("alert").inner_text()
         assert await page.get_by_label("Admin token").get_attribute("aria-invalid") == "true"
 

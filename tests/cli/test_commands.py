@@ -28,6 +28,9 @@ def test_a_campaign_from_words_to_report(run):
     assert "smartwatch" in run("campaign", "list").stdout
     assert "smartwatch" in run("report", "smartwatch").stdout
     assert json.loads(run("report", "smartwatch", "--json").stdout)["totals"]["impressions"] == 0
+    told = run("status", "--once").stdout
+    assert "smartwatch" in told
+    assert [one["slug"] for one in json.loads(run("status", "--json").stdout)] == ["smartwatch", "cha"]
     run("report", "smartwatch", "--html", "report.html")
     run("campaign", "end", "smartwatch")
     assert "ended" in run("campaign", "launch", "smartwatch", code=5).stderr

@@ -126,8 +126,7 @@ async def test_the_campaign_page_speaks_the_language_one_chose(inside, runtime):
 
 
 async def test_the_live_part_is_sent_again_only_when_it_changed(inside, runtime, monkeypatch):
-    monkeypatch.setattr(live, "EVERY_S", 0.0)
-    monkeypatch.setattr(live, "BREATH", 0.0)
+    monkeypatch.setattr(live.Part, "_rest", lambda self: 0.0)
     campaign = await launch(runtime)
     path = f"/dashboard/campaigns/{campaign.id}/live"
     first = await inside.get(path)

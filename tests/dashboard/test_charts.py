@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from arauto.dashboard.charts import Arm, Band, bar, interval_chart, nice_ticks, nice_times, share_chart
+from arauto.dashboard.plots import Evidence, Line, Spot, evidence_chart, line_chart, map_chart
 
 SVG = ElementTree
 
@@ -129,3 +130,59 @@ def test_a_bar_is_as_long_as_its_share():
     for share, width in ((0.0, "0.0"), (0.25, "14.0"), (1.0, "56.0"), (1.7, "56.0")):
         fill = SVG.fromstring(bar(share, 12)).findall("rect")[1]
         assert fill.get("width") == width
+
+
+def test_lines_stand_where_their_values_are_and_reweightings_are_marked():
+    lines = [Line(name="a", hue=0, values=[None, 0.1, 0.2]), Line(name="b", hue=1, values=[0.3, 0.3, 0.1])]
+    chart = SVG.fromstring(
+        line_chart(
+            lines, [0, 60_000, 120_000], width=540, title="T", words="w", tick=lambda at: f"{at:.2f}",
+            elapsed=str, marks=[60_000, 999_999],
+        )
+    )  # fmt: skip
+    ticks = {
+        float(node.text): float(node.get("y")) - 4 for node in chart.iter("text") if node.get("text-anchor") == "end"
+    }
+    paths = [group.find("path").get("d") for group in chart.iter("g")]
+    points = [[tuple(map(float, pair.split())) for pair in re.split("[ML]", path)[1:]] for path in paths]
+    assert [len(one) for one in points] == [2, 3]
+    low, high = min(ticks), max(ticks)
+    for value, (_, y) in zip((0.1, 0.2), points[0], strict=True):
+        there = ticks[high] + (high - value) / (high - low) * (ticks[low] - ticks[high])
+        assert y == pytest.approx(there, abs=0.2)
+    assert points[0][0][0] == points[1][1][0], "the same moment, the same place"
+    assert len([path for path in chart.iter("path") if path.get("class") == "mark"]) == 1
+    single = line_chart([lines[0]], [0, 1, 2], width=330, title="T", words="", tick=str, elapsed=str, bounds=(0, 1))
+    assert "<path" in single
+    dot = line_chart([Line(name="a", hue=0, values=[0.5])], [0], width=330, title="T", words="", tick=str, elapsed=str)
+    assert '<circle class="dot"' in dot
+
+
+def test_no_circle_of_a_map_hides_another():
+    spots = [
+        Spot(name=str(place), hue=place, x=place % 2, y=place % 3 * 0.01, share=share, text="<t>")
+        for place, share in enumerate((0.5, 0.2, 0.1, 0.1, 0.05, 0.05))
+    ]
+    chart = SVG.fromstring(map_chart(spots, width=330, title="T", words="w"))
+    circles = [tuple(float(one.get(name)) for name in ("cx", "cy", "r")) for one in chart.iter("circle")]
+    height = float(chart.get("height"))
+    for (x, y, r), (u, v, s) in itertools.combinations(circles, 2):
+        assert math.hypot(x - u, y - v) > max(r, s), "the name in the middle can be read"
+    assert all(r <= x <= 330 - r and r <= y <= height - r for x, y, r in circles)
+    areas = [r * r for _, _, r in circles]
+    assert areas[0] / areas[1] == pytest.approx(2.5, rel=0.01)
+
+
+def test_evidence_reaches_its_boundary_when_it_is_there():
+    rows = [
+        Evidence(name="ctr", safety=0.5, harm=-3.0, text="half"),
+        Evidence(name="load", safety=2.0, harm=0.25, text="over"),
+    ]
+    chart = SVG.fromstring(evidence_chart(rows, width=540, title="T", words="w", safe="go", harmful="back"))
+    bars = [(one.get("class"), float(one.get("x")), float(one.get("width"))) for one in chart.iter("rect")]
+    grid, bad, good = (float(re.match(r"M([\d.]+)", path.get("d")).group(1)) for path in chart.iter("path"))
+    assert [kind for kind, _, _ in bars] == ["bad", "good", "bad", "good"]
+    assert bars[0][2] == 0.0
+    assert bars[1][2] == pytest.approx((good - grid) / 2, abs=0.2)
+    assert bars[3][1] + bars[3][2] == pytest.approx(good, abs=0.2)
+    assert bars[2][1] == pytest.approx(grid - (grid - bad) / 4, abs=0.2)

@@ -13,7 +13,7 @@ import msgspec
 
 from arauto.core.brief import Brief, check_brief
 from arauto.core.door import from_data, from_json
-from arauto.core.errors import BriefError, InputError
+from arauto.core.errors import BriefError, InputError, NotFoundError
 from arauto.creative.kit.rules import Waiver
 from arauto.creative.words import fold
 
@@ -80,6 +80,15 @@ def save_waiver(folder: Path, waiver: Waiver) -> None:
     checked = from_data(msgspec.to_builtins(waiver), Waiver)
     body = msgspec.json.encode([*load_waivers(folder), checked])
     (folder / WAIVERS).write_bytes(msgspec.json.format(body, indent=1) + b"\n")
+
+
+def drop_waiver(folder: Path, rule: str, place: str) -> None:
+    """Take the waivers of a rule and place away that lie beside a kit. Raises :class:`NotFoundError` without any."""
+    waivers = load_waivers(folder)
+    rest = [one for one in waivers if (one.rule, one.place) != (rule, place)]
+    if len(rest) == len(waivers):
+        raise NotFoundError("there is no such waiver", field="rule", mend="list the waivers")
+    (folder / WAIVERS).write_bytes(msgspec.json.format(msgspec.json.encode(rest), indent=1) + b"\n")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -26,9 +26,11 @@ async def values(view: View) -> dict[str, Any]:
 
 
 def _detail(entry: AuditEntry) -> str:
-    if not entry.detail:
-        return ""
-    text = msgspec.json.encode(entry.detail).decode()
+    told = {name: value for name, value in entry.detail.items() if value not in (None, "", [], 0)}
+    text = ", ".join(
+        f"{name}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for name, value in told.items()
+    )
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 

@@ -3,6 +3,7 @@
 // half-filled forms stay. Where no stream comes through, the part is asked for every two seconds instead.
 
 const EVERY = 2000;
+const SILENCE = 25000; // the server says every ten seconds that it is there
 const part = /** @type {HTMLElement | null} */ (document.querySelector('[data-live]'));
 const bar = /** @type {HTMLElement | null} */ (document.querySelector('[data-live-bar]'));
 const status = bar?.querySelector('[role=status]');
@@ -44,6 +45,7 @@ function show(text) {
   const fresh = new DOMParser().parseFromString(text, 'text/html').body;
   for (const {name, value} of part.attributes) fresh.setAttribute(name, value);
   lay(part, fresh);
+  adorn();
 }
 
 /** Ask once; whether that went well. */
@@ -71,12 +73,13 @@ function follow() {
   stream = null;
   if (!part?.dataset.live || paused || document.hidden) return;
   const own = stream = new EventSource(part.dataset.live);
-  own.onopen = () => { since = Date.now(); say('live'); };
+  const hear = () => { since = Date.now(); say('live'); };
+  own.onopen = hear;
+  own.addEventListener('beat', hear);
   own.onmessage = (message) => {
     tag = message.lastEventId;
-    since = Date.now();
     show(message.data);
-    say('live');
+    hear();
   };
   own.onerror = () => {
     // The browser tries again by itself unless the server refused.
@@ -94,7 +97,14 @@ button?.addEventListener('click', () => {
 });
 if (bar) bar.hidden = false;
 if (part) {
-  addEventListener('offline', () => { if (!paused) say('stale'); });
+  setInterval(() => {
+    if (paused || document.hidden) return;
+    if (!navigator.onLine) say('stale');
+    else if (stream && Date.now() - since > SILENCE) {
+      say('stale');
+      follow();
+    }
+  }, EVERY);
   addEventListener('online', follow);
   document.addEventListener('visibilitychange', follow);
   addEventListener('pagehide', () => stream?.close());
@@ -113,3 +123,62 @@ if (menu && frame) {
     menu.setAttribute('aria-expanded', String(open));
   });
 }
+
+// A form marked `data-keep` is kept as it is typed: sent there, and the page that comes back, with every fault beside its
+// field, laid over this one. What was typed meanwhile stays.
+/** @type {Map<HTMLFormElement, number>} */
+const waiting = new Map();
+let asked = 0;
+
+/** @param {HTMLFormElement} form @param {boolean} [leaving] */
+async function keep(form, leaving = false) {
+  waiting.delete(form);
+  const own = ++asked;
+  const body = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) if (typeof value === 'string') body.append(name, value);
+  try {
+    const answer = await fetch(form.dataset.keep ?? '', {method: 'POST', body, keepalive: leaving});
+    if (new URL(answer.url).pathname === '/login') location.assign('/login');
+    const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('.part');
+    const old = document.querySelector('.part');
+    if (own === asked && !waiting.size && answer.ok && fresh && old) { lay(old, fresh); adorn(); }
+  } catch { /* It is sent again with the next key, or when the form is. */ }
+}
+
+document.addEventListener('input', (event) => {
+  const form = event.target instanceof Element ? event.target.closest('form') : null;
+  if (!form?.dataset.keep) return;
+  clearTimeout(waiting.get(form));
+  waiting.set(form, window.setTimeout(() => keep(form), 400));
+});
+document.addEventListener('submit', (event) => {
+  for (const timer of waiting.values()) clearTimeout(timer);
+  waiting.clear();
+  asked += 1;
+  if (event.target instanceof HTMLFormElement && event.target.dataset.remember) sessionStorage.removeItem(event.target.dataset.remember);
+});
+addEventListener('pagehide', () => { for (const form of [...waiting.keys()]) keep(form, true); });
+
+/** What only a script can add: the address of this server, a button that copies, what was typed before a reload. */
+function adorn() {
+  for (const code of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-here]'))) {
+    const here = code.dataset.here ?? '';
+    if (code.textContent?.includes(here) && here !== location.origin) code.textContent = code.textContent.replaceAll(here, location.origin);
+  }
+  for (const copy of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll('[data-copy]'))) {
+    if (navigator.clipboard) copy.hidden = false;
+  }
+}
+document.addEventListener('click', async (event) => {
+  const copy = event.target instanceof HTMLElement && event.target.dataset.copy ? event.target : null;
+  if (!copy) return;
+  await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy ?? '')?.textContent ?? '');
+  copy.textContent = copy.dataset.done ?? '';
+});
+for (const form of /** @type {NodeListOf<HTMLFormElement>} */ (document.querySelectorAll('form[data-remember]'))) {
+  const field = form.querySelector('textarea'), name = form.dataset.remember ?? '';
+  if (!field) continue;
+  if (!field.value) field.value = sessionStorage.getItem(name) ?? '';
+  field.addEventListener('input', () => sessionStorage.setItem(name, field.value));
+}
+adorn();

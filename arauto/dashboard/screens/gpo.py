@@ -1,0 +1,188 @@
+"""GPO: begin a turn, watch its monitors, compare texts before and after, make one of them a candidate for release."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from arauto.core.campaign import Copy
+from arauto.core.door import from_data
+from arauto.core.errors import InputError
+from arauto.creative import has_errors
+from arauto.dashboard.figures import Figure, figure
+from arauto.dashboard.plots import Line, line_chart
+from arauto.dashboard.screen import CAMPAIGN, Action, Deed, Done, File, Screen, View, csv_file
+from arauto.dashboard.screens.texts import MOST, PARTS, job_of
+from arauto.dashboard.words import NONE, RefusedError, Words
+from arauto.loop import NewTurn, Turn, add_copies, can_train, feedback_files, findings_of, read_turns, turn_later
+
+CANDIDATE = "text:candidate"
+ITERATIONS, BATCHES = (2, 8, 16, 32, 64), (8, 32, 64, 128)
+TURNS = 10
+Series = Sequence[tuple[str, Sequence[float | None]]]
+
+
+async def values(view: View) -> dict[str, Any]:
+    """The turn that the address names, or the last one; and the candidate being made of one of its texts."""
+    store, settings = view.runtime.store, view.runtime.settings
+    campaign = await store.catalogue.campaign(view.id)
+    forms = await store.forms.get(view.id)
+    turns = (await asyncio.to_thread(read_turns, settings, view.id))[:TURNS]
+    asked = view.query.get("run", "")
+    turn = next((one for one in turns if one.run == asked), turns[0] if turns else None)
+    fresh = forms.get(CANDIDATE, {})
+    variants = await store.catalogue.variants(view.id)
+    copy = Copy(**{part: fresh.get(part, "") for part in PARTS})
+    return {
+        "heading": campaign.name,
+        "campaign": campaign,
+        "can": can_train(),
+        "files": feedback_files(settings),
+        "iterations": ITERATIONS,
+        "batches": BATCHES,
+        "job": await job_of(store, forms, "gpo"),
+        "turns": turns,
+        "turn": turn,
+        "figures": [] if turn is None else await asyncio.to_thread(_figures, turn, view.words),
+        "fresh": fresh,
+        "most": MOST,
+        "findings": await findings_of(campaign, copy, [one.copy for one in variants]) if fresh else (),
+        "staged": [one for one in variants if one.state == "staged"],
+    }
+
+
+def _figures(turn: Turn, words: Words) -> list[Figure]:
+    """The monitors, over the iterations."""
+    seen = turn.readings
+    if not seen:
+        return []
+    truth = [sum(gold for _, gold in one.audits) / len(one.audits) if one.audits else None for one in seen]
+    shown: list[tuple[str, Series, int]] = [
+        ("gpo_reward", [(words("gpo_proxy"), [one.reward for one in seen]), (words("gpo_gold"), truth)], 3),
+        ("gpo_kl", [("KL", [one.kl for one in seen])], 2),
+        ("gpo_clip", [(words("gpo_clip"), [one.clip_fraction for one in seen])], 3),
+        ("gpo_entropy", [(words("gpo_entropy"), [one.entropy for one in seen])], 2),
+        ("gpo_diversity", [(words("gpo_diversity"), [one.diversity for one in seen])], 2),
+        ("gpo_violations", [(words("gpo_violations"), [one.violations for one in seen])], 3),
+    ]
+    return [_figure(key, series, decimals, words) for key, series, decimals in shown]
+
+
+def _figure(key: str, series: Series, decimals: int, words: Words) -> Figure:
+    title = words(f"{key}_title")
+    lines = [
+        Line(name=name if len(series) > 1 else "", hue=hue, values=known) for hue, (name, known) in enumerate(series)
+    ]
+    moments = [place * 1000 for place in range(len(series[0][1]))]
+    # A single iteration is drawn as a line of two equal ends.
+    if len(moments) == 1:
+        moments, lines = [0, 1000], [msgspec.structs.replace(one, values=[*one.values, *one.values]) for one in lines]
+
+    def text(value: float | None) -> str:
+        return NONE if value is None else words.number(value, decimals)
+
+    told = "; ".join(f"{name}: {text(known[0])} → {text(known[-1])}" for name, known in series)
+    draw: Callable[[int], str] = lambda width: line_chart(  # noqa: E731
+        lines, moments, width=width, title=title, words=told, tick=text, elapsed=lambda at: words.number(at)
+    )
+    return figure(
+        draw,
+        title=title,
+        head=[words("gpo_iteration"), *(name for name, _ in series)],
+        rows=[[place, *(text(known[place]) for _, known in series)] for place in range(len(series[0][1]))],
+        keys=[(name, hue) for hue, (name, _) in enumerate(series)] if len(series) > 1 else (),
+        under=words("gpo_iteration"),
+        file="readings.csv",
+    )
+
+
+async def readings(view: View) -> File:
+    """The readings of a turn, a line an iteration."""
+    turns = await asyncio.to_thread(read_turns, view.runtime.settings, view.id)
+    asked = view.query.get("run", "")
+    turn = next((one for one in turns if one.run == asked), turns[0] if turns else None)
+    names = (
+        "iteration", "reward", "reward_error", "kl", "beta", "clip_fraction", "entropy", "length", "diversity",
+        "value_loss", "disagreement", "violations",
+    )  # fmt: skip
+    lines = [[getattr(one, name) for name in names] for one in (turn.readings if turn else ())]
+    return csv_file("readings.csv", names, lines)
+
+
+async def start(deed: Deed) -> Done:
+    """Begin a turn in the background."""
+    form = deed.form
+    data = {name: form.get(name, "") for name in ("iterations", "batch")} | {"data": form.get("data", "own")}
+    try:
+        asked = from_data(data, NewTurn, strict=False)
+    except InputError as fault:
+        raise RefusedError("turn", fault.field) from fault
+    if not can_train():
+        raise RefusedError("train_extra", "train")
+    await turn_later(deed.runtime.store, deed.runtime.settings, deed.id, asked, actor=deed.person.actor)
+    return Done(told="turn")
+
+
+async def take(deed: Deed) -> Done:
+    """Begin a candidate of a text that the optimised generator wrote; the rest comes from a text that is shown."""
+    store, form = deed.runtime.store, deed.form
+    turns = await asyncio.to_thread(read_turns, deed.runtime.settings, deed.id)
+    turn = next((one for one in turns if one.run == form.get("run", "")), None)
+    place = form.get("sample", "")
+    if turn is None or not place.isdigit() or len(place) > 3 or int(place) >= len(turn.samples):
+        raise RefusedError("sample", "sample")
+    shown = next((one.copy for one in await store.catalogue.variants(deed.id) if one.state == "live"), None)
+    await store.forms.keep(
+        deed.id,
+        CANDIDATE,
+        {
+            "title": turn.samples[int(place)].after.strip(),
+            "description": shown.description if shown else "",
+            "image_suggestion": shown.image_suggestion if shown else "",
+        },
+    )
+    return Done(told="taken")
+
+
+async def keep(deed: Deed) -> Done:
+    """Keep an edit of the candidate as it is typed."""
+    await deed.runtime.store.forms.keep(deed.id, CANDIDATE, _typed(deed))
+    return Done()
+
+
+async def stage(deed: Deed) -> Done:
+    """Stage the candidate, if no rule is broken: shown to nobody until an approver releases it."""
+    store = deed.runtime.store
+    await keep(deed)
+    campaign = await store.catalogue.campaign(deed.id)
+    copy = Copy(**_typed(deed))
+    found = await findings_of(campaign, copy, [one.copy for one in await store.catalogue.variants(deed.id)])
+    if has_errors(found):
+        raise RefusedError("text_rules", "title", n=sum(one.severity == "error" for one in found))
+    await add_copies(store, campaign, [copy], actor=deed.person.actor, state="staged")
+    await store.forms.drop(deed.id, CANDIDATE)
+    await deed.runtime.reload(deed.id)
+    return Done(told="staged")
+
+
+def _typed(deed: Deed) -> dict[str, str]:
+    return {part: deed.form.get(part, "").strip()[: MOST[part]] for part in PARTS}
+
+
+SCREEN = Screen(
+    name="gpo",
+    path=f"{CAMPAIGN}/gpo",
+    values=values,
+    place="campaign",
+    query=("run",),
+    files={"readings.csv": readings},
+    actions={
+        "start": Action("editor", start),
+        "take": Action("editor", take),
+        "keep": Action("editor", keep),
+        "stage": Action("editor", stage),
+    },
+)

@@ -1,0 +1,119 @@
+"""A turn of GPO from the page: begun, watched, compared, a text of it staged; and what stops one."""
+
+import msgspec
+import pytest
+
+pytest.importorskip("torch")
+
+from arauto.core.errors import ConflictError, InputError, NotFoundError
+from arauto.dashboard.screens import gpo
+from arauto.loop import NewTurn, read_turns, register_jobs, turn_later
+from tests.dashboard.test_app import launch
+from tests.dashboard.test_wizard import send
+from tests.gpo.data import frame
+from tests.gpo.small import small
+
+GOOD = {
+    "title": "A watch for every day",
+    "description": "The watch that keeps you company.",
+    "image_suggestion": "A person in a park with a watch on the wrist",
+}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A base of a few thousand parameters that has learnt nothing: its texts are nonsense, the way is the same."""
+
+    def make(table, folder, **_):
+        made = small(table)
+        made.save(folder)
+        return made
+
+    monkeypatch.setattr("arauto.loop.turns.make_base", make)
+    monkeypatch.setattr("arauto.loop.turns.COMPARED", 16)
+
+
+@pytest.fixture
+async def at(runtime, quick):
+    """The GPO screen of a live campaign in English, beside a table to learn from."""
+    campaign = await launch(runtime)
+    feedback = runtime.settings.home / "feedback"
+    feedback.mkdir(parents=True)
+    frame(120).write_csv(feedback / "tests.csv")
+    (feedback / "notes.txt").write_text("not a table")
+    register_jobs(runtime.store, runtime.settings)
+    return f"/dashboard/campaigns/{campaign.id}/gpo"
+
+
+async def test_a_turn_is_begun_watched_and_a_text_of_it_staged(inside, runtime, at):
+    page = await inside.get(at)
+    assert "No turn has been run yet" in page.text
+    assert "<option>tests.csv</option>" in page.text
+    assert "notes.txt" not in page.text
+    assert (await send(inside, f"{at}/start", data="tests.csv", iterations="x", batch="8")).status_code == 422
+    begun = await send(inside, f"{at}/start", data="tests.csv", iterations="2", batch="8")
+    assert "The turn has begun" in begun.text
+    await runtime.store.jobs.run_worker(wait=False)
+    (turn,) = read_turns(runtime.settings, 1)
+    assert turn.stage == "done"
+    assert turn.gate.passed
+    assert len(turn.readings) == 2
+    assert turn.candidate.simulated
+    page = await inside.get(at)
+    for told in ("The gate is open", "Reward: proxy and truth", "Before and after, side by side", "Expected gain"):
+        assert told in page.text, told
+    lines = (await inside.get(f"{at}/readings.csv")).text.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("iteration,reward")
+    (model,) = await runtime.store.catalogue.models()
+    assert model.sha256 == turn.candidate.sha256
+
+    place = next(place for place, one in enumerate(turn.samples) if one.after)
+    taken = await send(inside, f"{at}/take", run=turn.run, sample=str(place))
+    assert "The candidate, before it is staged" in taken.text
+    assert (await send(inside, f"{at}/take", run=turn.run, sample="99")).status_code == 422
+    nasty = {**GOOD, "title": "<script>alert(1)</script>"}
+    await send(inside, f"{at}/keep", **nasty)
+    assert nasty["title"] not in (await inside.get(at)).text
+    assert (await send(inside, f"{at}/stage", **nasty)).status_code == 422
+
+
+async def test_what_cannot_be_learnt_from_is_told(inside, runtime, at):
+    await send(inside, f"{at}/start", data="own", iterations="2", batch="8")
+    await runtime.store.jobs.run_worker(wait=False)
+    assert "no campaign has shown two texts yet" in (await inside.get(at)).text
+    frame(6, shown=20).write_csv(runtime.settings.home / "feedback" / "few.csv")
+    await send(inside, f"{at}/start", data="few.csv", iterations="2", batch="8")
+    await runtime.store.jobs.run_worker(wait=False)
+    page = (await inside.get(at)).text
+    assert "The gate is shut" in page
+    assert (await inside.get(f"{at}/readings.csv")).text.count("\n") == 1
+    for wrong, error in (("../tests.csv", NotFoundError), ("notes.txt", NotFoundError)):
+        with pytest.raises(error):
+            await turn_later(runtime.store, runtime.settings, 1, NewTurn(data=wrong), actor="test")
+    with pytest.raises(InputError):
+        await turn_later(runtime.store, runtime.settings, 1, NewTurn(iterations=0), actor="test")
+
+
+async def test_without_the_packages_of_training_the_page_says_the_mend(inside, at, monkeypatch):
+    monkeypatch.setattr(gpo, "can_train", lambda: False)
+    assert "pip install &#39;arauto[train]&#39;" in (await inside.get(at)).text.replace("'", "&#39;")
+    assert (await send(inside, f"{at}/start", data="own", iterations="2", batch="8")).status_code == 422
+
+
+async def test_a_staged_text_waits_for_an_approver(inside, runtime, at):
+    campaign = await runtime.store.catalogue.campaign(1)
+    brief = msgspec.structs.replace(campaign.brief, language="en")
+    with pytest.raises(ConflictError):
+        await runtime.store.catalogue.change_draft(
+            1, name="x", brief=brief, message=campaign.message, plan=campaign.plan, actor="test"
+        )
+    portuguese = {
+        "title": "Watch para todo dia",
+        "description": "O watch que acompanha você.",
+        "image_suggestion": "Pessoa num parque com um watch no pulso",
+    }
+    done = await send(inside, f"{at}/stage", **portuguese)
+    assert "Staged: an approver can release it now" in done.text, done.text
+    staged = [one for one in await runtime.store.catalogue.variants(1) if one.state == "staged"]
+    assert [one.copy.title for one in staged] == [portuguese["title"]]
