@@ -122,6 +122,9 @@ class Live:
         for part in self._parts.values():
             await part.close()
 
+    def _over(self) -> bool:
+        return self._closed
+
     async def stream(self, part: Part, tag: str, good: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
         """The part as server-sent events (WHATWG HTML, 9.2), whenever it is not the one of ``tag``.
 
@@ -139,7 +142,7 @@ class Live:
                 except ArautoError as error:
                     log.warning("a part of a page cannot be made: %s", error.problem)
                     return
-                if self._closed:
+                if self._over():
                     return
                 yield BEAT if part.tag == tag else event(part.tag, text)
                 tag = part.tag

@@ -41,7 +41,7 @@ def to_onnx(model: EdgeModel) -> bytes:
         **{f"c{value}": np.array(value, np.int64) for value in (1, 63, 256, ONE)},
         "axis": np.array([0], np.int64),
     }
-    steps = (
+    steps: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("Gather", "table rows", "picked", {"axis": 0}),
         ("Cast", "picked", "cells", {"to": TensorProto.INT64}),
         ("ReduceSum", "cells axis", "bag", {"keepdims": 0}),

@@ -64,7 +64,9 @@ async def edge_screen(store: Store, campaign_id: int) -> EdgeScreen:
     pages: Counter[int] = Counter()
     for total in await store.rollups.totals(campaign_id):
         pages[total.variant_id] += total.impressions
-    books = {(one.variant_id, one.metric): one.buckets for one in await store.rollups.vitals(campaign_id)}
+    books: dict[tuple[int, str], dict[int, int]] = {
+        (one.variant_id, one.metric): one.buckets for one in await store.rollups.vitals(campaign_id)
+    }
     failed = await store.rollups.marks(campaign_id, "error")
     whole = sum(pages.values())
 
