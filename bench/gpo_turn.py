@@ -49,7 +49,7 @@ SEED = 0
 REWARD_EPOCHS = 2
 BASE_EPOCHS = 5
 PLAN = PPOPlan(
-    iterations=48, batch=128, group=4, minibatch=32, epochs=2, learning_rate=1e-3, kl_start=0.01, kl_target=12.0
+    iterations=32, batch=128, group=4, minibatch=32, epochs=2, learning_rate=2e-3, kl_start=0.03, kl_target=6.0
 )
 COMPARED = 600
 SAMPLES = Path(__file__).parent / "results" / "gpo_samples.txt"

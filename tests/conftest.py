@@ -50,9 +50,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+async def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Puts the data of an embedded database, migrated and not running, into a folder: making one costs seconds.
+
+    Nothing of it differs from one made in that place: its commits are durable.
+    """
+    made = tmp_path_factory.mktemp("made")
+    await (await Store.open(Settings(home=made))).close()
+
+    def put(folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", made / "postgres", folder], check=True)
+        _let_in(folder)
+
+    return put
+
+
+@pytest.fixture(scope="session")
+def postgres(new_database: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that forgets when the machine does: tests of durability start their own."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("home") / "postgres")
+    new_database(server.folder)
     server.ensure_running()
     with psycopg.connect(server.dsn, autocommit=True) as connection:
         for setting in ("fsync", "full_page_writes"):
@@ -63,13 +81,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def template(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def template(postgres: str) -> str:
     """A migrated database to copy."""
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE template_arauto")
-    url = Secret(make_conninfo(postgres, dbname="template_arauto"))
-    store = await Store.open(Settings(home=tmp_path_factory.mktemp("template"), database_url=url))
-    await store.close()
+    with psycopg.connect(make_conninfo(postgres, dbname="template1"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_arauto TEMPLATE postgres STRATEGY FILE_COPY")
     return "template_arauto"
 
 
@@ -89,20 +104,3 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
     """An open store on the test's database."""
     async with await Store.open(settings) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-async def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
-    """Puts the data of an embedded database, migrated and not running, into a folder: making one costs seconds.
-
-    Nothing of it differs from one made in that place: its commits are durable.
-    """
-    made = tmp_path_factory.mktemp("made")
-    await (await Store.open(Settings(home=made))).close()
-
-    def put(folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cp", "-a", made / "postgres", folder], check=True)
-        _let_in(folder)
-
-    return put

@@ -71,13 +71,20 @@ def serve(address: str) -> Callable[[], object]:
         listener.bind(address)
         listener.listen()
         os.write(1, b"!")
-        while True:
-            caller, _ = listener.accept()
+        listener.settimeout(1)
+        parent = os.getppid()
+        # Until it is terminated, or alone.
+        while os.getppid() == parent:
+            try:
+                caller, _ = listener.accept()
+            except TimeoutError:
+                continue
             with caller:
                 if os.fork() == 0:
                     listener.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     return answer(caller)
+    return lambda: None
 
 
 def answer(caller: socket.socket) -> Callable[[], object]:

@@ -7,6 +7,7 @@ from arauto.audience.index import EXACT_BELOW, VisitorIndex
 from arauto.audience.interactions import Interactions, Split, interactions_of, leave_last_out
 from arauto.audience.linear import Recipe, Statistics
 from arauto.audience.offers import Candidate, Offer, Policy, Tally, choose, tally
+from arauto.audience.pgvector import PgVectors
 from arauto.audience.ranking import Measured, Quality
 from arauto.audience.rules import parse, sensitive
 from arauto.audience.segments import NOBODY, Clusters, Drift, Segment, adjusted_rand
@@ -34,6 +35,7 @@ __all__ = [
     "Measured",
     "Neighbour",
     "Offer",
+    "PgVectors",
     "Policy",
     "Quality",
     "Recipe",

@@ -29,6 +29,8 @@ EXACT_BELOW = 20_000
 RECALL = 0.985
 """What the inverted file must find of the ten nearest, measured on vectors of its own, or it is not used."""
 MOST_KEYS = 2**31
+_SINGLE = 8
+"""Queries up to which NumPy is as fast as FAISS's exact search."""
 _FEW = 2000
 """Allowed vectors up to which a filtered search looks at each of them."""
 
@@ -37,6 +39,7 @@ class Engine(Protocol):
     """Where the vectors are. All arguments are checked; ``known`` says which keys are there already."""
 
     def __len__(self) -> int: ...
+    def keys(self) -> Keys: ...
     def put(self, keys: Keys, vectors: Floats, known: NDArray[np.bool_]) -> None: ...
     def remove(self, key: int) -> None: ...
     def vectors(self, keys: Keys) -> Floats: ...
@@ -54,6 +57,9 @@ class Matrix:
 
     def __len__(self) -> int:
         return len(self._place)
+
+    def keys(self) -> Keys:
+        return np.sort(self._keys[: len(self)])
 
     def put(self, keys: Keys, vectors: Floats, known: NDArray[np.bool_]) -> None:  # noqa: ARG002
         self._reserve(len(self._place) + len(keys))
@@ -97,12 +103,13 @@ class Matrix:
 def exact(queries: Floats, rows: Floats, k: int, metric: Metric) -> tuple[NDArray[np.int64], Floats]:
     """The places of the ``k`` rows nearest to each query, the nearest first, and how near: cosine, or −distance².
 
-    By FAISS where it is installed, whose selection is faster in batches; else by NumPy, with the same answers.
+    Batches by FAISS where it is installed, whose selection is faster; a few queries, or all without it, by NumPy, with
+    the same answers: the import of FAISS would hold up the first event of a small shop.
     """
     k = min(k, len(rows))
     if k == 0:
         return np.zeros((len(queries), 0), dtype=np.int64), np.zeros((len(queries), 0), dtype=np.float32)
-    if has("faiss"):
+    if len(queries) > _SINGLE and has("faiss"):
         faiss = need("faiss")
         kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
         near, places = faiss.knn(queries, rows, k, metric=kind)
@@ -120,17 +127,27 @@ class VisitorIndex:
     """Vectors by key. Safe to use from several threads.
 
     With ``metric`` "cosine" vectors are brought to unit length when they come. ``version`` names their encoder.
+    ``engine`` holds them elsewhere (:class:`~arauto.audience.pgvector.PgVectors`, of the same metric).
     """
 
     def __init__(
-        self, dimensions: int, *, metric: Metric = "cosine", exact_below: int = EXACT_BELOW, version: str = ""
+        self,
+        dimensions: int,
+        *,
+        metric: Metric = "cosine",
+        exact_below: int = EXACT_BELOW,
+        version: str = "",
+        engine: Engine | None = None,
     ) -> None:
         if not 1 <= dimensions <= 65_536:
             raise InputError(f"is {dimensions}", field="dimensions", mend="give 1 to 65,536")
         self.dimensions, self.metric, self.version = dimensions, metric, version
         self.exact_below = exact_below
-        self.engine: Engine = Matrix(dimensions, metric)
+        self.engine: Engine = Matrix(dimensions, metric) if engine is None else engine
         self._known = np.zeros(0, dtype=bool)
+        if engine is not None and len(held := engine.keys()):
+            self._reserve(int(held.max()))
+            self._known[held] = True
         self._lock = threading.RLock()
         self._building = threading.Lock()
         self._changed: set[int] | None = None
@@ -235,7 +252,7 @@ class VisitorIndex:
         if isinstance(self.engine, InvertedFile):
             return self.engine.skewed
         # What was no use once is tried again when there are half as many more.
-        return len(self) >= self.exact_below and len(self) > 1.5 * self._tried and has("faiss")
+        return self.exact and len(self) >= self.exact_below and len(self) > 1.5 * self._tried and has("faiss")
 
     def rebuild(self, seed: int = 0) -> bool:
         """Build the inverted file anew from what is there; searches and changes go on meanwhile. Whether it is in use.

@@ -19,7 +19,9 @@ _AIM = 0.99
 """Recall of the ten nearest that the number of visited lists is chosen for."""
 _PROBES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _QUERIES = 256
-_SKEW = 2.0
+_BLOCK = 256
+"""Vectors that are given a list at once: their products stay in the cache."""
+_SKEW = 1.25
 """How many times as uneven as when built the lists may become."""
 
 
@@ -30,6 +32,9 @@ class InvertedFile:
     def __init__(self, index: Any, quantizer: Any, recall: float) -> None:
         self._faiss = need("faiss")
         self._index, self._quantizer = index, quantizer
+        self._centres: Floats = np.ascontiguousarray(quantizer.reconstruct_n(0, index.nlist).T)
+        l2 = index.metric_type == self._faiss.METRIC_L2
+        self._lift = np.square(self._centres).sum(axis=0) / 2 if l2 else None
         self.recall = recall
         self._even = float(index.invlists.imbalance_factor())
         self._changes = 0
@@ -57,6 +62,16 @@ class InvertedFile:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    def keys(self) -> Keys:
+        """All keys, ascending."""
+        lists = self._index.invlists
+        held = [
+            self._faiss.rev_swig_ptr(lists.get_ids(one), lists.list_size(one)).copy()
+            for one in range(lists.nlist)
+            if lists.list_size(one)
+        ]
+        return np.sort(np.concatenate(held)) if held else np.zeros(0, dtype=np.int64)
+
     @property
     def probes(self) -> int:
         return int(self._index.nprobe)
@@ -71,8 +86,27 @@ class InvertedFile:
     def put(self, keys: Keys, vectors: Floats, known: NDArray[np.bool_]) -> None:
         if known.any():
             self._remove(keys[known])
-        self._index.add_with_ids(vectors, keys)
+        keys, vectors = np.ascontiguousarray(keys), np.ascontiguousarray(vectors)
+        own = self._own(vectors)
+        at = self._faiss.swig_ptr
+        # One thread: others would wait for each other longer than the copying takes.
+        threads = self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(1)
+        try:
+            self._index.add_core(len(keys), at(vectors), at(keys), at(own))
+        finally:
+            self._faiss.omp_set_num_threads(threads)
         self._changes += len(keys)
+
+    def _own(self, vectors: Floats) -> Keys:
+        """The list of each vector, in blocks: of a small block the quantizer's own search waits for its threads."""
+        own = np.empty(len(vectors), dtype=np.int64)
+        for start in range(0, len(vectors), _BLOCK):
+            near = vectors[start : start + _BLOCK] @ self._centres
+            if self._lift is not None:
+                near -= self._lift
+            own[start : start + _BLOCK] = near.argmax(axis=1)
+        return own
 
     def remove(self, key: int) -> None:
         self._remove(np.array([key], dtype=np.int64))

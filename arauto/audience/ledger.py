@@ -53,17 +53,15 @@ class Ledger:
     def everyone(self, goal: Goal) -> dict[int, Tally]:
         """How each variant did with all visitors."""
         did, rewarded = (_BUYS, _BOUGHT) if goal == "purchase" else (_CLICKS, _CLICKED)
-        found: dict[int, Tally] = defaultdict(Tally)
+        found: dict[int, list[float]] = defaultdict(lambda: [0.0] * 5)
         for (_, variant), row in self._rows.items():
-            have = found[variant]
-            found[variant] = Tally(
-                have.weight + row[_WEIGHT],
-                have.reward + min(row[rewarded], row[_WEIGHT]),
-                have.square + row[_SQUARE],
-                have.visitors + int(row[_SHOWN]),
-                have.done + int(row[did]),
-            )
-        return dict(found)
+            sums = found[variant]
+            sums[0] += row[_WEIGHT]
+            sums[1] += min(row[rewarded], row[_WEIGHT])
+            sums[2] += row[_SQUARE]
+            sums[3] += row[_SHOWN]
+            sums[4] += row[did]
+        return {variant: Tally(*sums[:3], int(sums[3]), int(sums[4])) for variant, sums in found.items()}
 
     def cells(
         self, segments: Sequence[int], variants: Sequence[int], goal: Goal

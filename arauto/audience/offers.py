@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -77,23 +78,23 @@ class Tally(NamedTuple):
 
 def tally(rows: Iterable[tuple[Sequence[Shown], float]], goal: Goal) -> dict[int, Tally]:
     """What visitors were shown, each with a weight, added up by variant."""
-    found: dict[int, Tally] = defaultdict(Tally)
+    found: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    visitors: dict[int, int] = defaultdict(int)
+    doers: dict[int, int] = defaultdict(int)
     for showings, similarity in rows:
         seen: dict[int, bool] = {}
         for one in showings:
             did = one.bought if goal == "purchase" else one.clicked
             weight = similarity / max(one.chance, LEAST_CHANCE)
-            have = found[one.variant]
-            found[one.variant] = have._replace(
-                weight=have.weight + weight,
-                reward=have.reward + weight * did,
-                square=have.square + weight * weight,
-            )
+            sums = found[one.variant]
+            sums[0] += weight
+            sums[1] += weight * did
+            sums[2] += weight * weight
             seen[one.variant] = seen.get(one.variant, False) or did
         for variant, did in seen.items():
-            have = found[variant]
-            found[variant] = have._replace(visitors=have.visitors + 1, done=have.done + did)
-    return dict(found)
+            visitors[variant] += 1
+            doers[variant] += did
+    return {variant: Tally(*sums, visitors[variant], doers[variant]) for variant, sums in found.items()}
 
 
 def allowed(candidates: Iterable[Candidate], packed: bytes, now_ms: int, policy: Policy) -> list[Candidate]:
@@ -169,8 +170,13 @@ def _reason(own: Tally, every: Tally, goal: Goal) -> dict[Language, str]:
 def reason(key: str, done: int, of: int) -> dict[Language, str]:
     """A message with two counts, in each language."""
     return {
-        language: say(key, language, done=number(done, language), of=number(of, language)) for language in LANGUAGES
+        language: say(key, language, done=_count(done, language), of=_count(of, language)) for language in LANGUAGES
     }
+
+
+@lru_cache(maxsize=4096)
+def _count(of: int, language: Language) -> str:
+    return number(of, language)
 
 
 def counts_of_items(states: Iterable[bytes], kinds: Collection[str]) -> dict[int, int]:

@@ -1,12 +1,16 @@
 """Segments that move with the visitors: clusters of their vectors, with ids that last, drift, names and a map.
 
 Spherical k-means (Dhillon & Modha 2001), started from the centroids of before, so that a quiet day changes little. New
-clusters take the ids of old ones by the greatest overlap of members (Hungarian method, Kuhn 1955). That people moved is
-no alarm: some always do. A shift of taste moves more of them one way than the other, and that is tested (Bowker 1948).
+clusters take the ids of old ones by the greatest overlap of members. That people moved is no alarm: some always do. A
+shift of taste leaves fewer of them in one segment and more in another, and that is tested (Stuart 1955, Maxwell 1970)
+on those who came since, between borders that stood still: borders found anew move many at once who did nothing.
+
+No SciPy: its import would hold a serving process up.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +19,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from arauto.audience.extras import need
 from arauto.core.brief import Language
 from arauto.core.i18n import LANGUAGES, say
 
@@ -32,6 +35,9 @@ _BETTER = 1.02
 _KEPT_OVERLAP = 0.2
 """Share of members (Jaccard) from which a cluster is the old one."""
 _ALARM = 1e-3
+_MATTERS = 0.01
+"""Share of those who came that a segment must have gained for an alarm: of many visitors, a shift that is nothing is
+still no chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,16 @@ NO_CLUSTERS = Clusters(np.zeros((0, 0), dtype=np.float32), np.zeros(0, dtype=np.
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed for the visitors known both times. ``moved`` is their share with another segment than before,
-    ``agreement`` the adjusted Rand index, ``p`` of Bowker's test, ``shifted`` whether it raises an alarm."""
+    """What changed since the segments were last held fast. ``moved`` is the share of visitors known both times whose
+    segment has another id, ``agreement`` the adjusted Rand index of the two. Of the ``active``, who came since: ``net``
+    is the share by which segments grew at the cost of others, ``p`` that of equal sizes, ``shifted`` the alarm."""
 
-    moved: float
-    agreement: float
-    p: float
-    shifted: bool
+    moved: float = 0.0
+    agreement: float = 1.0
+    active: int = 0
+    net: float = 0.0
+    p: float = 1.0
+    shifted: bool = False
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +112,8 @@ def _refine(real: Floats, centroids: Floats) -> tuple[Floats, float]:
     """Lloyd's rounds on the sphere. Returns the centroids, and the mean similarity to the nearest."""
     for _ in range(_ROUNDS):
         nearest = (real @ centroids.T).argmax(axis=1)
-        sums = np.zeros_like(centroids)
-        np.add.at(sums, nearest, real)
+        # A product: np.add.at would hold the interpreter's lock all the while.
+        sums = (nearest == np.arange(len(centroids))[:, None]).astype(np.float32) @ real
         moved = _unit(np.where(sums.any(axis=1, keepdims=True), sums, centroids))
         if np.allclose(moved, centroids, atol=1e-5):
             break
@@ -132,33 +141,53 @@ def match(clusters: Clusters, now: Labels, before: Labels) -> Clusters:
     shared = np.array([[np.sum((now == new) & (before == one)) for one in old] for new in clusters.ids])
     either = np.array([[np.sum((now == new) | (before == one)) for one in old] for new in clusters.ids])
     overlap = shared / np.maximum(either, 1)
-    rows, columns = need("scipy.optimize").linear_sum_assignment(-overlap)
     ids = clusters.ids.copy()
-    for row, column in zip(rows, columns, strict=True):
-        if overlap[row, column] >= _KEPT_OVERLAP:
-            ids[row] = old[column]
+    while overlap.max() >= _KEPT_OVERLAP:
+        row, column = np.unravel_index(overlap.argmax(), overlap.shape)
+        ids[row] = old[column]
+        overlap[row], overlap[:, column] = -1.0, -1.0
     return Clusters(clusters.centroids, ids, clusters.next_id)
 
 
-def drift(now: Labels, before: Labels) -> Drift:
-    """How the segments of the same visitors changed."""
+def drift(now: Labels, before: Labels, shift: tuple[Labels, Labels]) -> Drift:
+    """How the segments of the same visitors changed. ``shift`` labels those who came since, now and before, between the
+    same borders."""
     both = (now >= 0) & (before >= 0)
-    if not both.any():
-        return Drift(moved=0.0, agreement=1.0, p=1.0, shifted=False)
-    names, coded = np.unique(np.concatenate([now[both], before[both]]), return_inverse=True)
-    flow = np.zeros((len(names), len(names)))
-    np.add.at(flow, (coded[both.sum() :], coded[: both.sum()]), 1)
-    upper = np.triu_indices(len(names), 1)
-    there, back = flow[upper], flow.T[upper]
-    moving = there + back > 0
-    statistic = float(np.sum((there - back)[moving] ** 2 / (there + back)[moving]))
-    p = float(need("scipy.special").chdtrc(int(moving.sum()), statistic)) if moving.any() else 1.0
+    active = (shift[0] >= 0) & (shift[1] >= 0)
+    net, p = shifted(shift[0][active], shift[1][active])
     return Drift(
-        moved=1.0 - float(np.trace(flow)) / float(flow.sum()),
-        agreement=adjusted_rand(now[both], before[both]),
+        moved=float(np.mean(now[both] != before[both])) if both.any() else 0.0,
+        agreement=adjusted_rand(now[both], before[both]) if both.any() else 1.0,
+        active=int(active.sum()),
+        net=net,
         p=p,
-        shifted=p < _ALARM,
+        shifted=p < _ALARM and net >= _MATTERS,
     )
+
+
+def shifted(now: Labels, before: Labels) -> tuple[float, float]:
+    """By how much groups grew at the cost of others (total variation of their sizes), and how likely that is when each
+    is as likely to be left as to be entered: the test of marginal homogeneity (Maxwell 1970, eq. 3)."""
+    names, coded = np.unique(np.concatenate([now, before]), return_inverse=True)
+    flow = np.zeros((len(names), len(names)))
+    np.add.at(flow, (coded[len(now) :], coded[: len(now)]), 1)
+    gained = flow.sum(axis=0) - flow.sum(axis=1)
+    if not gained.any():
+        return 0.0, 1.0
+    spread_of = np.diag(flow.sum(axis=0) + flow.sum(axis=1)) - flow - flow.T
+    statistic = float(gained[1:] @ np.linalg.pinv(spread_of[1:, 1:]) @ gained[1:])
+    return float(np.abs(gained).sum() / 2 / len(now)), chi_square_tail(statistic, len(names) - 1)
+
+
+def chi_square_tail(statistic: float, freedom: int) -> float:
+    """How likely a χ² of ``freedom`` degrees is above ``statistic`` (Abramowitz & Stegun 1964, 26.4.4 and 26.4.5)."""
+    half = statistic / 2
+    if freedom % 2:
+        total, powers = math.erfc(math.sqrt(half)), [place + 0.5 for place in range(freedom // 2)]
+    else:
+        total, powers = 0.0, [float(place) for place in range(freedom // 2)]
+    total += sum(math.exp(power * math.log(half) - half - math.lgamma(power + 1)) for power in powers if half > 0)
+    return min(1.0, total) if half > 0 else 1.0
 
 
 def adjusted_rand(left: Labels, right: Labels) -> float:

@@ -24,6 +24,8 @@ NOTHING = 0
 Kind = Literal["impression", "view", "click", "cart", "purchase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _PLACE = {kind: place for place, kind in enumerate(KINDS)}
+_IMPRESSION, _CART, _PURCHASE = (_PLACE[kind] for kind in ("impression", "cart", "purchase"))
+_NO_SHOWING = (_PLACE["view"], _CART)
 
 
 class Touch(NamedTuple):
@@ -124,14 +126,15 @@ def shown(packed: bytes) -> list[Shown]:
     """What was shown, the earliest first. A later click or purchase of the variant belongs to its last showing."""
     found: list[Shown] = []
     last: dict[int, int] = {}
-    for touch in unpack(packed):
-        if touch.kind == "impression":
-            last[touch.code] = len(found)
-            found.append(Shown(touch.code, touch.chance, touch.at_ms, False, False))
-        elif touch.kind in ("click", "purchase") and (place := last.get(touch.code)) is not None:
-            one = found[place]
-            bought = touch.kind == "purchase"
-            found[place] = one._replace(clicked=one.clicked or not bought, bought=one.bought or bought)
+    for at_ms, _, code, chance, kind in _LAYOUT.iter_unpack(packed):
+        if kind in _NO_SHOWING:  # most touches of most visitors
+            continue
+        if kind == _IMPRESSION:
+            last[code] = len(found)
+            found.append(Shown(code, chance, at_ms, False, False))
+        elif (place := last.get(code)) is not None:
+            one, buys = found[place], kind == _PURCHASE
+            found[place] = Shown(code, one.chance, one.at_ms, one.clicked or not buys, one.bought or buys)
     return found
 
 
@@ -139,12 +142,12 @@ def bought(packed: bytes) -> dict[int, int]:
     """What the visitor bought, by code, and when last: the variant that led there, and what lay in the cart."""
     found: dict[int, int] = {}
     cart: set[int] = set()
-    for touch in unpack(packed):
-        if touch.kind == "cart":
-            cart.add(touch.code)
-        elif touch.kind == "purchase":
-            for code in (*cart, touch.code):
-                found[code] = touch.at_ms
+    for at_ms, _, code, _, kind in _LAYOUT.iter_unpack(packed):
+        if kind == _CART:
+            cart.add(code)
+        elif kind == _PURCHASE:
+            for each in (*cart, code):
+                found[each] = at_ms
             cart.clear()
     found.pop(NOTHING, None)
     return found

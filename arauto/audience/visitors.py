@@ -18,7 +18,7 @@ from arauto.audience.index import EXACT_BELOW, VisitorIndex
 from arauto.audience.ledger import Ledger, ledger_of
 from arauto.audience.offers import Candidate, Offer, Policy, counts_of_items
 from arauto.audience.rules import Condition, facts_of, sensitive
-from arauto.audience.segments import NO_CLUSTERS, NOBODY, Clusters, Drift, Segment, lookalikes
+from arauto.audience.segments import NO_CLUSTERS, NOBODY, Clusters, Drift, Labels, Segment, lookalikes
 from arauto.audience.state import SIZE, Touch, Weights, add, bought, history, pack, shown, unpack
 from arauto.core.brief import Language
 from arauto.core.errors import InputError, NotFoundError
@@ -51,6 +51,14 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int = 0
 
 
+class Held(NamedTuple):
+    """Segments held fast, to tell later what changed: who was where (by slot), and when each was last here."""
+
+    clusters: Clusters
+    labels: Labels
+    last: Labels
+
+
 class Visitors:
     """The visitors who agreed. Safe to use from several threads."""
 
@@ -70,6 +78,7 @@ class Visitors:
         self._last = np.zeros(0, dtype=np.int64)
         self._segment = np.zeros(0, dtype=np.int64)
         self.ledger = Ledger()
+        self._held: Held | None = None
         self._lock = threading.RLock()
         self._dirty: set[UUID] | None = None
         self._late: list[tuple[UUID, Touch | None]] | None = None
@@ -149,6 +158,8 @@ class Visitors:
             self._last[slot], self._segment[slot] = 0, NOBODY
             self._free.append(slot)
             self.index.remove(slot)
+            if self._held is not None and slot < len(self._held.labels):
+                self._held.labels[slot] = NOBODY
             if self._dirty is not None:
                 self._dirty.add(visitor)
             if self._late is not None:
@@ -299,13 +310,15 @@ class Visitors:
 
     # Segments.
 
-    def regroup(self, count: int = 8, *, seed: int = 0) -> tuple[list[Segment], Drift]:
-        """Find the segments anew, under the ids of before. Returns them, and what changed."""
+    def regroup(self, count: int = 8, *, seed: int = 0, hold: bool = True) -> tuple[list[Segment], Drift]:
+        """Find the segments anew, under the ids of before. Returns them, and what changed since they were last held;
+        with ``hold``, they are held from now on."""
         with self._lock:
             slots = self.index.keys
             vectors = self.index.vectors(slots) if len(slots) else np.zeros((0, self.index.dimensions), np.float32)
             before, old = self._segment.copy(), self.clusters
             everyone = [(slot, owner, self._packed[slot]) for owner, slot in self._slots.items()]
+            last = self._last.copy()
             self._late = []
         try:
             fresh = segmenting.cluster(vectors, count, before=old, seed=seed)
@@ -314,16 +327,28 @@ class Visitors:
             labels[slots] = fresh.label(vectors)
             ledger = ledger_of((int(labels[slot]), packed) for slot, _, packed in everyone)
             with self._lock:
+                changed = self._drift(slots, vectors, labels, last)
                 self._regrouped(fresh, labels, ledger, everyone)
+                if hold or self._held is None:
+                    self._held = Held(fresh, np.where(self._segment[: len(labels)] == NOBODY, NOBODY, labels), last)
         finally:
             self._late = None
         # Names come from some of the visitors: reading all of a large audience would hold up the events.
         some = [everyone[place] for place in np.random.default_rng(seed).permutation(len(everyone))[:_NAMED_BY]]
         met = [self._met(packed) for _, _, packed in some]
-        found = segmenting.describe(fresh, labels[slots], labels[[slot for slot, _, _ in some]], met)
-        changed = segmenting.drift(labels[slots], before[slots])
-        # Another encoder, or the first segments: nobody has shifted.
-        return found, changed if len(old.ids) else msgspec.structs.replace(changed, shifted=False)
+        return segmenting.describe(fresh, labels[slots], labels[[slot for slot, _, _ in some]], met), changed
+
+    def _drift(
+        self, slots: NDArray[np.int64], vectors: NDArray[np.float32], labels: Labels, last: NDArray[np.int64]
+    ) -> Drift:
+        """What changed since the segments were held; nothing for the first ones, and after a change of encoder."""
+        if self._held is None:
+            return Drift()
+        clusters, then, seen = self._held
+        known = slots < len(then)
+        slots, vectors = slots[known], vectors[known]
+        came = last[slots] != seen[slots]
+        return segmenting.drift(labels[slots], then[slots], (clusters.label(vectors[came]), then[slots[came]]))
 
     def _regrouped(
         self,
@@ -406,6 +431,7 @@ class Visitors:
             if not comparable:
                 # Who was in which segment is kept, so that the next ones can be given the ids of these.
                 self.clusters = Clusters(NO_CLUSTERS.centroids, NO_CLUSTERS.ids, self.clusters.next_id)
+                self._held = None
             for slot, owner, _ in todo:
                 if self._slots.get(owner) != slot and self._owners[slot] is None:
                     fresh.remove(slot)

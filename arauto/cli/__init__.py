@@ -14,6 +14,7 @@ import arauto
 from arauto.core.errors import ArautoError, InputError
 
 COMMANDS = {
+    "archive": "keep",
     "audience": "audience",
     "backup": "keep",
     "campaign": "campaign",

@@ -26,6 +26,7 @@ from arauto.edge import (
     file_name,
     generate,
     load,
+    peers,
     read_examples,
     serving,
     shipped,
@@ -132,11 +133,28 @@ def _show(measured: Evaluation) -> None:
 @edge.command()
 @_model
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder for the files.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("web", "onnx", "tfjs")),
+    default="web",
+    show_default=True,
+    help="web: our modules. onnx, tfjs: the same weights for onnxruntime or TensorFlow.js, with an adapter.",
+)
 @as_json
-def export(path: Path | None, out: Path, *, json_: bool) -> None:
+def export(path: Path | None, out: Path, format_: str, *, json_: bool) -> None:
     """Write what a page needs into a folder: the two modules, and the model under its hash."""
     model = _named(path)
     out.mkdir(parents=True, exist_ok=True)
+    if format_ != "web":
+        others = peers(model, format_)
+        for name, body in others.items():
+            (out / name).write_bytes(body)
+        if json_:
+            print_json({"files": sorted(others)})
+        else:
+            console.print(f"{len(others)} files in {out}: {', '.join(others)}", soft_wrap=True)
+        return
     files = assets(model)
     for name, asset in files.items():
         (out / name).write_bytes(asset.body)

@@ -39,11 +39,14 @@ from arauto.federated import (
     market_of,
     new_offer,
     noise_for,
+    open_authority,
     play,
     regions_of,
     take_part,
 )
+from arauto.loop import FederatedTask, federated_tasks, release_model
 from arauto.server.federated import application, keep_moving
+from arauto.server.limits import Addresses, Limiter
 from arauto.store import Store
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -52,7 +55,7 @@ _EPSILON = click.FloatRange(0.01, 100)
 
 @click.group()
 def federated() -> None:
-    """Many learn together; the coordinator sees only noised sums: coordinator, client, bids, simulate, audit."""
+    """Many learn together; the coordinator sees only noised sums."""
 
 
 @federated.command()
@@ -195,21 +198,29 @@ def simulate_round(clients: int, dim: int, vanish: float, epsilon: float | None,
 @click.option("--clip", default=1.0, show_default=True, type=click.FloatRange(1e-6, 1e6), help="L2 norm of an update.")
 @click.option("--patience", default=60, show_default=True, type=click.IntRange(1, 86_400), help="Seconds a phase.")
 @click.option("--port", default=8711, show_default=True, type=click.IntRange(1, 65535), help="Where clients reach it.")
+@click.option("--free", is_flag=True, help="A new task that anyone may join, without a token.")
 def coordinator(
-    task: str, dim: int, clients: int, count: int, epsilon: float, clip: float, patience: int, port: int
+    task: str, dim: int, clients: int, count: int, epsilon: float, clip: float, patience: int, port: int, *, free: bool
 ) -> None:
     """Serve rounds of a task over HTTP until they are done; killed and started again, it goes on."""
     live = max(2, clients // 2)
     privacy = noise_for(epsilon, 1e-6, count, clip, clip / 4096, dim, live)
+    settings = settings_of()
 
     async def main() -> None:
-        async with await Store.open(settings_of()) as store:
-            rounds = Rounds(store)
+        async with await Store.open(settings) as store:
+            rounds = Rounds(store, open_authority(settings))
             try:
                 await store.federated.task(task)
             except NotFoundError:
-                await rounds.new_task(task, np.zeros(dim), epsilon=epsilon)
-            server = Embedded(application(store, rounds), address="127.0.0.1", port=port, interface=Interfaces.ASGI)
+                await rounds.new_task(task, np.zeros(dim), epsilon=epsilon, free=free)
+            asgi = application(
+                store,
+                rounds,
+                limiter=Limiter(settings.rate_limit),
+                addresses=Addresses(settings.trusted_proxies),
+            )
+            server = Embedded(asgi, address="127.0.0.1", port=port, interface=Interfaces.ASGI)
             serving = asyncio.create_task(server.serve())
             try:
                 for _ in range(count):
@@ -254,7 +265,8 @@ async def _run_round(store: Store, rounds: Rounds, round_id: str, address: str) 
 @click.option("--update", type=_FILE, required=True, help="A JSON list of numbers. It never leaves unmasked.")
 @click.option("--ledger", type=_FILE, default=Path("federated-ledger.json"), show_default=True, help="What was paid.")
 @click.option("--epsilon", default=3.0, show_default=True, type=_EPSILON, help="The most to give, in all.")
-def client(url: str, round_id: str, key: str, update: Path, ledger: Path, epsilon: float) -> None:
+@click.option("--token", envvar="ARAUTO_FEDERATED_TOKEN", help="What lets it in, from the site.")
+def client(url: str, round_id: str, key: str, update: Path, ledger: Path, epsilon: float, token: str | None) -> None:
     """Take part in one round: clip, noise, mask, pay, and keep the receipt."""
     try:
         values = np.array(msgspec.json.decode(update.read_bytes(), type=list[float]), np.float64)
@@ -270,7 +282,78 @@ def client(url: str, round_id: str, key: str, update: Path, ledger: Path, epsilo
     async def part() -> Receipt:
         async with httpx.AsyncClient(base_url=url, timeout=60) as http:
             spend = Ledger(ledger, epsilon=epsilon).spend
-            return (await take_part(http, round_id, pinned, words, spend=spend)).receipt
+            return (await take_part(http, round_id, pinned, words, spend=spend, token=token)).receipt
 
     receipt = asyncio.run(part())
     console.print(f"one of {receipt.live}; ε = {receipt.privacy.epsilon:.2f} at δ = {receipt.privacy.delta:g}")
+
+
+@federated.command()
+@click.argument("name")
+@click.option("--quota", default=1000, show_default=True, type=click.IntRange(1, 20_000), help="Clients in a round.")
+@click.option("--revoke", is_flag=True, help="Its key and tokens count no more.")
+def site(name: str, quota: int, *, revoke: bool) -> None:
+    """Let site NAME bring clients: prints its key, once. A known site gets another key."""
+    settings = settings_of()
+
+    async def main() -> str:
+        async with await Store.open(settings) as store:
+            if revoke:
+                await store.federated.revoke_site(name)
+                return ""
+            return await Rounds(store, open_authority(settings)).new_site(name, quota)
+
+    key = asyncio.run(main())
+    console.print(f"{name}: {key}" if key else f"{name} may let nobody in any more", soft_wrap=True)
+
+
+@federated.command()
+@as_json
+def status(*, json_: bool) -> None:
+    """Show every task: rounds, clients, who dropped out, the update's norm, what privacy cost."""
+
+    async def main() -> tuple[FederatedTask, ...]:
+        async with await Store.open(settings_of()) as store:
+            return await federated_tasks(store)
+
+    tasks = asyncio.run(main())
+    if json_:
+        print_json(tasks)
+        return
+    for task in tasks:
+        console.print(
+            f"{task.name}: version {task.version}, ε = {task.spent:.2f} of {task.epsilon:g} at δ = {task.delta:g}"
+        )
+        table = Table(
+            "round", "phase", "clients", "lost", "in the sum", "norm", "ε", "version", box=None, pad_edge=False
+        )
+        for one in task.rounds:
+            table.add_row(
+                one.id[:8],
+                one.phase,
+                f"{one.clients}",
+                " ".join(f"{lost}" for lost in one.lost.values()),
+                "" if one.live is None else f"{one.live}",
+                "" if one.update_norm is None else f"{one.update_norm:.3g}",
+                f"{one.epsilon:.2f}",
+                f"{one.version or ''}",
+            )
+        console.print(table)
+
+
+@federated.command("release")
+@click.argument("task")
+@click.argument("slug")
+@click.option("--version", type=click.IntRange(2), help="Of the model; the last when left out.")
+def release_(task: str, slug: str, version: int | None) -> None:
+    """Release TASK's model into campaign SLUG: shares of the traffic, step by step, under guardrails."""
+    settings = settings_of()
+
+    async def main() -> int:
+        async with await Store.open(settings) as store:
+            known = [one for one in await store.catalogue.campaigns() if one.slug == slug]
+            if len(known) != 1:
+                raise NotFoundError(f"{len(known)} campaigns are called {slug!r}", field="slug", mend="give one's name")
+            return (await release_model(store, task, known[0].id, version=version, actor="terminal")).id
+
+    console.print(f"release {asyncio.run(main())} begun: arauto release show {slug}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import click
 import msgspec
@@ -18,6 +17,7 @@ from arauto.cli.data import bar
 from arauto.core.errors import ModelFileError
 from arauto.gpo import (
     CUT,
+    Algorithm,
     Encoder,
     FineTune,
     Gate,
@@ -32,6 +32,7 @@ from arauto.gpo import (
     compare,
     contexts_of,
     evaluate_reward,
+    export_gguf,
     load_policy,
     make_base,
     optimise,
@@ -133,7 +134,10 @@ def reward_evaluate(data: Path, model: Path, *, json_: bool) -> None:
     "--iterations", default=32, show_default=True, type=click.IntRange(1), help="Batches of the optimisation."
 )
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(8), help="Texts a batch; a multiple of 4.")
-@click.option("--algorithm", default="ppo", show_default=True, type=click.Choice(["ppo", "rloo", "grpo"]))
+@click.option("--algorithm", default="ppo", show_default=True, type=click.Choice(["ppo", "rloo", "grpo", "dpo"]))
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), help="Default: 0.002 for `tiny`, 0.0002 for others."
+)
 @click.option("--kl", default=0.02, show_default=True, help="Reward lost per nat of KL, at first; not zero.")
 @click.option("--out", default=".arauto/gpo/candidate", show_default=True, type=_file, help="Folder of the candidate.")
 @click.option("--register", is_flag=True, help="Put the candidate into the database's registry of models.")
@@ -141,11 +145,17 @@ def reward_evaluate(data: Path, model: Path, *, json_: bool) -> None:
 @as_json
 def optimise_(
     data: Path, holdout: Path | None, reward_: Path, gold: Path | None, base: str, layers: int | None, epochs: int,
-    iterations: int, batch: int, algorithm: Literal["ppo", "rloo", "grpo"], kl: float, out: Path, seed: int, *,
+    iterations: int, batch: int, algorithm: Algorithm, learning_rate: float | None,
+    kl: float, out: Path, seed: int, *,
     register: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Optimise a generator on the reward model. Interrupted, the same command goes on where it stopped."""
-    plan = check_plan(PPOPlan(algorithm=algorithm, iterations=iterations, batch=batch, kl_start=kl))
+    rate = learning_rate or (2e-3 if base == "tiny" else 2e-4)
+    plan = check_plan(
+        PPOPlan(
+            algorithm=algorithm, iterations=iterations, batch=batch, learning_rate=rate, kl_start=kl, kl_target=12.0
+        )
+    )
     table, model = read_table(data), RewardModel.load(reward_)
     gate = evaluate_reward(model, read_table(holdout) if holdout else table)
     require_passed(gate)
@@ -245,6 +255,21 @@ def evaluate(model: Path, gold: Path, choose: Path | None, n: int, seed: int, *,
         f"Rules broken: {found.violations_base:.1%} before, {found.violations_policy:.1%} after. "
         f"Perplexity under the base: {found.perplexity_base:.0f} and {found.perplexity_policy:.0f}"
     )
+
+
+@gpo.command("export")
+@click.option(
+    "--model", default=".arauto/gpo/candidate", show_default=True, type=_file, help="Folder of the candidate."
+)
+@click.option("--to", required=True, type=_file, help="The GGUF file to write.")
+@as_json
+def export(model: Path, to: Path, *, json_: bool) -> None:
+    """Write a candidate's adapter as llama.cpp reads it, for the GGUF base that it was trained on."""
+    export_gguf(load_policy(model, [""]), to)
+    if json_:
+        print_json({"file": str(to), "bytes": to.stat().st_size})
+    else:
+        console.print(f"{to}: {to.stat().st_size:,} bytes", markup=False)
 
 
 def _show(report: GateReport) -> None:

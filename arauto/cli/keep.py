@@ -1,4 +1,4 @@
-"""``arauto backup``, ``restore`` and ``doctor``: keeping an installation well."""
+"""``arauto archive``, ``backup``, ``restore`` and ``doctor``: keeping an installation well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rich.table import Table
 import arauto
 from arauto.cli.common import as_json, console, megabytes, print_json, settings_of
 from arauto.core.clock import SystemClock
-from arauto.loop import examine
+from arauto.core.settings import Settings
+from arauto.loop import archive_events, examine
+from arauto.store import Archived, Store
 from arauto.store import backup as write_backup
 from arauto.store import restore as read_backup
 
@@ -35,6 +37,23 @@ def restore(file: Path) -> None:
     with arauto.open(settings) as app:  # brings it to this version
         count = len(app.campaigns())
     console.print(f"restored: {count} campaigns", soft_wrap=True)
+
+
+@click.command()
+@as_json
+def archive(*, json_: bool) -> None:
+    """Move the raw events that are older than `keep_events_days` to Parquet files now; shows every month that went."""
+    months = asyncio.run(_archive(settings_of()))
+    if json_:
+        print_json(months)
+        return
+    for one in months:
+        console.print(f"{one.month.replace('_', '-')}: {one.rows:,} events, {len(one.files)} files", soft_wrap=True)
+
+
+async def _archive(settings: Settings) -> list[Archived]:
+    async with await Store.open(settings) as store:
+        return await archive_events(store, settings)
 
 
 @click.command()

@@ -16,6 +16,7 @@ Each says which field, what was wrong and the mend, and knows its HTTP status an
     ├── ConflictError         409  exit 5   the state does not allow it now
     ├── TooLargeError         413  exit 2
     ├── RateLimitError        429  exit 6   says when to come back
+    │   └── BusyError         503  exit 6   the server, not the caller, has too much to do, or is about to end
     ├── EngineError           502  exit 7   a text, image, voice or music engine failed
     ├── ModelFileError        502  exit 7   a model file is missing, cut short or not the one that was pinned
     └── StoreError            503  exit 8   the database cannot be reached or used
@@ -143,6 +144,13 @@ class RateLimitError(ArautoError):
     def __init__(self, problem: str, *, field: str = "", mend: str = "", retry_after: int = 1) -> None:
         super().__init__(problem, field=field, mend=mend)
         self.retry_after = retry_after
+
+
+class BusyError(RateLimitError):
+    """More than the server can do now, whoever asks; or it is about to end."""
+
+    code = "busy"
+    status = 503
 
 
 class EngineError(ArautoError):

@@ -25,6 +25,11 @@ HELD_OUT = 1
 """The stage of a decision for a visitor of the holdout (docs/decisions/0014)."""
 REPEAT = -1
 """The stage kept of a decision that was not the first of its visitor in a release: it proves nothing new."""
+CHOSEN = -2
+"""The stage kept of a decision that a device made, and that is no fair coin (docs/decisions/0028)."""
+MAX_CANDIDATES = 8
+DEVICE_FLOOR = 0.2
+"""The weight of the even draw in a device's choice: each candidate keeps this times its share."""
 PARTS = 8
 """A day of UTC has so many parts, for what is allocated by the hour."""
 PART_MS = 86_400_000 // PARTS
@@ -41,13 +46,15 @@ class _Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     ``id`` is a UUIDv7 made by the client: a repeat changes nothing. ``at`` is when it happened, in Unix milliseconds.
     ``receipt`` is the one that decide answered with; without it an outcome is joined to the visitor's last impression
-    within the attribution window. ``visitor`` is kept only with consent.
+    within the attribution window. ``visitor`` is kept only with consent. ``chance`` goes with the receipt of one of
+    several candidates: the probability with which the device chose it.
     """
 
     id: UUID
     at: Annotated[int, Meta(ge=0, lt=2**48)]
     receipt: Annotated[str, Meta(max_length=200)] | None = None
     visitor: UUID | None = None
+    chance: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 class Impression(_Event, frozen=True, tag="impression"):
@@ -142,6 +149,12 @@ class DecideQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     visitor: UUID | None = None
     consent: Literal["granted", "denied"] = "denied"
     device: Device | None = None
+
+
+class CandidatesQuery(DecideQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of ``POST /v1/candidates``: how many draws the device chooses from."""
+
+    candidates: Annotated[int, Meta(ge=2, le=MAX_CANDIDATES)] = 3
 
 
 class EventBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

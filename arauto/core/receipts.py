@@ -18,7 +18,7 @@ import msgspec
 from arauto.core.errors import ReceiptError
 from arauto.core.events import SEGMENTS
 
-_VERSION = 2
+_VERSION, _CANDIDATE = 2, 3
 _FACTS = struct.Struct(">B16sIIdIBI8s")
 _MAC_BYTES = 16
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -30,6 +30,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """The facts of one decision. ``visitor_tag`` is :func:`visitor_tag` of its visitor, or :data:`ANONYMOUS`.
 
     ``stage`` tells under which step and on which side of a release it was made (docs/decisions/0006); 0: none.
+    ``drawn`` of ``candidates`` independent draws gave this variant; the device chooses between all of them
+    (docs/decisions/0028).
     """
 
     decision_id: UUID
@@ -40,6 +42,8 @@ class Receipt(msgspec.Struct, frozen=True):
     segment: int
     visitor_tag: bytes = ANONYMOUS
     stage: int = 0
+    candidates: int = 1
+    drawn: int = 1
 
     @property
     def decided_ms(self) -> int:
@@ -71,6 +75,7 @@ class ReceiptBook:
             receipt.segment,
             receipt.visitor_tag,
             receipt.stage,
+            (receipt.candidates, receipt.drawn),
         ).decode("ascii")
 
     def sign_facts(
@@ -83,9 +88,14 @@ class ReceiptBook:
         segment: int,
         tag: bytes,
         stage: int = 0,
+        of: tuple[int, int] = (1, 1),
     ) -> bytes:
-        """:meth:`sign` for the hot path, with no object in between."""
-        facts = _FACTS.pack(_VERSION, decision, campaign, variant, propensity, version, segment, stage, tag)
+        """:meth:`sign` for the hot path, with no object in between. ``of``: candidates, and drawn."""
+        layout = _VERSION
+        if of[0] > 1:
+            # No candidate is of a release, so their place is free.
+            layout, stage = _CANDIDATE, of[0] << 8 | of[1]
+        facts = _FACTS.pack(layout, decision, campaign, variant, propensity, version, segment, stage, tag)
         return b2a_base64(facts + self._mac(facts), newline=False).translate(_URL_SAFE)
 
     def read(self, token: str) -> Receipt:
@@ -107,8 +117,11 @@ class ReceiptBook:
         if not hmac.compare_digest(self._mac(facts), mac):
             raise _not_ours("was not signed by this installation, or was altered")
         version, decision, campaign, variant, propensity, policy, segment, stage, tag = _FACTS.unpack(facts)
-        if version != _VERSION or segment >= len(SEGMENTS):
+        if version not in (_VERSION, _CANDIDATE) or segment >= len(SEGMENTS):
             raise _not_ours("is of another version")
+        if version == _CANDIDATE:
+            of, drawn = divmod(stage, 256)
+            return Receipt(UUID(bytes=decision), campaign, variant, propensity, policy, segment, tag, 0, of, drawn)
         return Receipt(UUID(bytes=decision), campaign, variant, propensity, policy, segment, tag, stage)
 
     def _mac(self, facts: bytes) -> bytes:

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -16,8 +16,13 @@ from arauto.core.brief import Language
 from arauto.core.door import from_data
 from arauto.core.errors import SettingError
 
+LogFormat: TypeAlias = Literal["text", "json"]
+
 PREFIX = "ARAUTO_"
 FILE_NAME = "arauto.toml"
+LEAST_DAYS = 100
+"""The least that ``keep_events_days`` may be, but 0: of what is older no page can tell any more (arauto/loop/admit.py),
+so nothing counts twice."""
 
 
 class Secret:
@@ -61,8 +66,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Of reports and of the terminal; a browser chooses its own."""
     admin_token: Secret = msgspec.field(default_factory=lambda: Secret(""))
     """Empty: one is made at first start and shown once."""
+    federated_secret: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    """What federated rounds are signed with; empty: one is made in ``home``/federated.secret."""
     rate_limit: Annotated[int, Meta(ge=0)] = 600
     """Public requests a minute from one address; 0 turns the limit off."""
+    drain_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
+    """Seconds between SIGTERM, when ``/readyz`` begins to fail, and the end; 0: only what is in flight."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose ``X-Forwarded-For`` is believed."""
     audience: bool = True
@@ -95,6 +104,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     local_image_model: str = ""
     """A model of the library diffusers, by name or folder; the endpoint's ``openai_image_model`` goes before it."""
     model_threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    log_format: LogFormat = "text"
+    """Of the server's log: lines for people, or a JSON object a line."""
+    otel_endpoint: str = ""
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP), such as ``http://localhost:4318``; empty: no traces."""
+    otel_share: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """The share of decisions that are traced."""
+    keep_events_days: Annotated[int, Meta(ge=0)] = 0
+    """Raw events older than that leave the database, a whole month at a time, as Parquet files; 0: they stay."""
+    archive_dir: Path | None = None
+    """Where they go; None: ``home``/archive."""
     data_dir: Path | None = None
     """Where the public data sets of the benchmarks are."""
 
@@ -110,10 +129,14 @@ def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None 
     values.update({name: value for name, value in overrides.items() if value is not None})
     if isinstance(proxies := values.get("trusted_proxies"), str):
         values["trusted_proxies"] = [part.strip() for part in proxies.split(",") if part.strip()]
-    for name in ("data_dir", "openai_max_spend", "openai_max_tokens"):
+    for name in ("archive_dir", "data_dir", "openai_max_spend", "openai_max_tokens"):
         if values.get(name) == "":
             del values[name]
     settings = from_data(values, Settings, error=SettingError, strict=False, hook=_decode)
+    if 0 < settings.keep_events_days < LEAST_DAYS:
+        raise SettingError(
+            f"is {settings.keep_events_days}", field="keep_events_days", mend=f"give 0, or {LEAST_DAYS} or more"
+        )
     for name in ("max_spend", "price_input", "price_output", "price_speech", "price_image"):
         amount = getattr(settings, f"openai_{name}")
         if amount is not None and not (amount.is_finite() and amount >= 0):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from arauto.core.errors import InputError
 from arauto.edge.generate import Example
-from arauto.edge.model import ONE, EdgeModel, soften
+from arauto.edge.model import ONE, EdgeModel, Prediction, soften
 
 BINS = 15
 
@@ -45,7 +45,16 @@ def evaluate(model: EdgeModel, examples: Sequence[Example]) -> Evaluation:
     Raises:
         InputError: there is no text, or a label that the model does not know.
     """
-    labels = model.manifest.labels
+    said = [model.predict(example.text) for example in examples]
+    return tally(f"{model.manifest.name} {model.manifest.version}", model.manifest.labels, examples, said)
+
+
+def tally(model: str, labels: Sequence[str], examples: Sequence[Example], said: Sequence[Prediction]) -> Evaluation:
+    """:func:`evaluate` of answers that are there already, such as those of a model for each fold.
+
+    Raises:
+        InputError: as there.
+    """
     names = {-1: "negative", 0: "neutral", 1: "positive"}
     wanted = [names.get(example.label, f"class-{example.label}") for example in examples]
     if unknown := sorted(set(wanted) - set(labels)) or (["no text"] if not wanted else []):
@@ -56,20 +65,16 @@ def evaluate(model: EdgeModel, examples: Sequence[Example]) -> Evaluation:
         )
     used = [place for place, label in enumerate(labels) if label != "neutral" or "neutral" in wanted]
     truth = np.array([used.index(labels.index(label)) for label in wanted])
-    shares = np.empty((len(examples), len(used)))
-    sure = np.empty(len(examples), bool)
-    for row, example in enumerate(examples):
-        prediction = model.predict(example.text)
-        shares[row] = soften(tuple(prediction.logits[place] for place in used))
-        sure[row] = prediction.label is not None
+    shares = np.array([soften(tuple(one.logits[place] for place in used)) for one in said], np.float64) / ONE
+    sure = np.array([one.label is not None for one in said])
     corpora = np.array([example.corpus or "all" for example in examples])
     each = {
-        str(name): scores(shares[corpora == name] / ONE, truth[corpora == name], sure[corpora == name])
+        str(name): scores(shares[corpora == name], truth[corpora == name], sure[corpora == name])
         for name in np.unique(corpora)
     }
     return Evaluation(
-        model=f"{model.manifest.name} {model.manifest.version}",
-        overall=scores(shares / ONE, truth, sure),
+        model=model,
+        overall=scores(shares, truth, sure),
         mean_macro_f1=float(np.mean([one.macro_f1 for one in each.values()])),
         corpora=each,
     )

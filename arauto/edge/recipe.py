@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from arauto.edge.generate import generate
+from arauto.edge.generate import Example, generate
 from arauto.edge.model import EdgeModel
 from arauto.edge.text import Features
 from arauto.edge.train import NEGATORS, Trained, TrainPlan, train
@@ -55,6 +55,11 @@ def train_shipped(texts: int = TEXTS) -> Trained:
     """The shipped model, from nothing but this package (minutes; the same bytes with the same numpy)."""
     examples = list(generate(texts, SEED))
     return train(examples, SHIPPED, name=NAME, version=VERSION, languages=("pt-BR", "en"), data=DATA)
+
+
+def train_research(known: Sequence[Example]) -> Trained:
+    """A large model of somebody's own labelled texts."""
+    return train(known, RESEARCH, name="research", version="1", languages=("pt-BR",), data="labelled texts")
 
 
 _PROBES = (

@@ -15,8 +15,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from arauto.edge.convert import to_onnx, to_tfjs
 from arauto.edge.model import EdgeModel, from_bytes
 
+RELEASE = "arauto-edge-release.js"
+"""Lets a campaign of the server choose the model; served beside the two modules, fetched only where a page asks."""
+PEERS = "arauto-edge-peers.js"
+"""Joins the model to TensorFlow.js or onnxruntime-web; no page needs it else."""
 MODULES = ("arauto-edge.js", "arauto-edge-core.js")
 _EXAMPLE = ("example.html", "example.css", "example.js")
 _KINDS = {"js": "text/javascript; charset=utf-8", "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8"}
@@ -57,6 +62,24 @@ def assets(model: EdgeModel | None = None) -> Mapping[str, Asset]:
     model = model or shipped()
     files = {name: Asset(_static(name), _KINDS["js"]) for name in MODULES}
     return files | {file_name(model): Asset(model.to_bytes(), "application/octet-stream", immutable=True)}
+
+
+@cache
+def served() -> Mapping[str, Asset]:
+    """What a server has under ``/edge/``: :func:`assets` of the shipped model, and the module that releases others."""
+    return {**assets(), RELEASE: Asset(_static(RELEASE), _KINDS["js"])}
+
+
+def peers(model: EdgeModel | None, kind: str) -> Mapping[str, bytes]:
+    """The files for another runtime: ``onnx`` or ``tfjs``.
+
+    Raises:
+        InputError: the package onnx is needed, and not installed.
+    """
+    model = model or shipped()
+    files = to_tfjs(model) if kind == "tfjs" else {"model.onnx": to_onnx(model)}
+    manifest = msgspec.json.format(msgspec.json.encode(model.manifest))
+    return {**files, "manifest.json": manifest, **{name: _static(name) for name in (PEERS, "arauto-edge-core.js")}}
 
 
 def example(model: EdgeModel | None = None) -> Mapping[str, Asset]:

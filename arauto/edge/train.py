@@ -33,7 +33,7 @@ _Ints = NDArray[np.int64]
 
 
 class TrainPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to train. ``rows_log2`` rows of ``bits`` each; ``temperature`` None: fitted on the tenth that is held out.
+    """How to train. ``rows_log2`` rows of ``bits`` each; ``temperature`` None: fitted on a tenth left out first.
 
     ``decay`` is the weight decay of a step; ``unsure`` the confidence below which the model says that it does not know.
     """
@@ -74,6 +74,12 @@ class Bags(msgspec.Struct, frozen=True):
         rows = np.concatenate(found).astype(np.int64) if found else np.zeros(0, np.int64)
         return Bags(rows=rows, texts=np.repeat(np.arange(len(found)), counts), roots=np.sqrt(np.maximum(counts, 1)))
 
+    def only(self, wanted: NDArray[np.bool_]) -> Bags:
+        """Those of the texts where ``wanted``."""
+        place = np.cumsum(wanted) - 1
+        mine = wanted[self.texts]
+        return Bags(rows=self.rows[mine], texts=place[self.texts[mine]], roots=self.roots[wanted])
+
     def sums(self, table: _Floats) -> _Floats:
         """The bags: ``(texts, dim)``, each sum over the root of its count."""
         columns = [np.bincount(self.texts, column[self.rows], len(self.roots)) for column in table.T]
@@ -100,31 +106,51 @@ def train(
         )
     labels = tuple(_LABELS.get(label, f"class-{label}") for label in found)
     target = np.searchsorted(found, [example.label for example in examples])
-    held = np.random.default_rng(plan.seed).random(len(examples)) < (0.1 if plan.temperature is None else 0.0)
     head = _head(labels)
-    bags = Bags.of([e.text for e, out in zip(examples, held, strict=True) if not out], plan.features, plan.rows_log2)
-    fit = _Fit(bags, target[~held], head, plan)
-    fit.run(plan.steps)
-    table, bias = fit.table.copy(), fit.bias.copy()
-    levels, codes = quantise(table, plan.bits)
-    fit.levels = levels
-    loss = fit.run(max(1, plan.steps // 5))
-    codes = _nearest(fit.table, levels)
+    held = np.random.default_rng(plan.seed).random(len(examples)) < (0.1 if plan.temperature is None else 0.0)
+    bags = Bags.of([example.text for example in examples], plan.features, plan.rows_log2)
     temperature = plan.temperature or 1.0
-    if held.any() and plan.temperature is None:
-        outside = Bags.of([e.text for e, out in zip(examples, held, strict=True) if out], plan.features, plan.rows_log2)
-        scores = outside.sums(_look_up(levels, codes)) @ head + fit.bias
-        temperature = fit_temperature(scores, target[held])
-    manifest = _manifest(levels, head, fit.bias, temperature, plan)
+    if held.any():
+        # A tenth tells how sure the others' model may be; then all of it is learned from.
+        tried = _quantised(bags.only(~held), target[~held], head, plan)
+        temperature = fit_temperature(bags.only(held).sums(tried.seen) @ head + tried.bias, target[held])
+    fit = _quantised(bags, target, head, plan)
+    manifest = _manifest(fit.levels, head, fit.bias, temperature, plan)
     manifest = msgspec.structs.replace(
         manifest, name=name, version=version, languages=tuple(languages), labels=labels, data=data
     )
 
     def float_scores(texts: Sequence[str]) -> NDArray[np.float64]:
-        sums = Bags.of(texts, plan.features, plan.rows_log2).sums(table)
-        return np.asarray((sums @ head + bias) / temperature, np.float64)
+        sums = Bags.of(texts, plan.features, plan.rows_log2).sums(fit.table)
+        return np.asarray((sums @ head + fit.float_bias) / temperature, np.float64)
 
-    return Trained(model=pack(manifest, codes), float_scores=float_scores, temperature=temperature, loss=loss)
+    return Trained(model=pack(manifest, fit.codes), float_scores=float_scores, temperature=temperature, loss=fit.loss)
+
+
+class _Result(msgspec.Struct, frozen=True):
+    """A table before quantisation, and after: ``seen`` is what ``levels`` and ``codes`` say."""
+
+    table: _Floats
+    float_bias: _Floats
+    levels: _Floats
+    codes: NDArray[np.uint8]
+    bias: _Floats
+    loss: float
+
+    @property
+    def seen(self) -> _Floats:
+        return _look_up(self.levels, self.codes)
+
+
+def _quantised(bags: Bags, target: _Ints, head: _Floats, plan: TrainPlan) -> _Result:
+    fit = _Fit(bags, target, head, plan)
+    fit.run(plan.steps)
+    table, bias = fit.table.copy(), fit.bias.copy()
+    levels, _ = quantise(table, plan.bits)
+    fit.levels = levels
+    loss = fit.run(max(1, plan.steps // 5))
+    codes = _nearest(fit.table, levels)
+    return _Result(table=table, float_bias=bias, levels=levels, codes=codes, bias=fit.bias, loss=loss)
 
 
 def _head(labels: tuple[str, ...]) -> _Floats:

@@ -1,6 +1,7 @@
 """Many learn together; the coordinator sees only noised sums. Needs ``pip install 'arauto[federated]'``."""
 
 from arauto.federated.audit import Finding, audit
+from arauto.federated.authority import Authority, open_authority
 from arauto.federated.bidding import federated_market
 from arauto.federated.bids import (
     FRACTIONS,
@@ -23,6 +24,7 @@ from arauto.federated.remote import take_part
 from arauto.federated.rounds import Rounds
 from arauto.federated.server import Server, median_of
 from arauto.federated.site import MODULE, module
+from arauto.federated.training import Trained, Training, train
 from arauto.federated.vectors import vectors
 from arauto.federated.wire import Offer, Privacy, Receipt, RefusedError
 
@@ -31,6 +33,7 @@ __all__ = [
     "METHODS",
     "MODULE",
     "Auctions",
+    "Authority",
     "Client",
     "Coordinator",
     "Finding",
@@ -45,6 +48,8 @@ __all__ = [
     "Result",
     "Rounds",
     "Server",
+    "Trained",
+    "Training",
     "audit",
     "check_auctions",
     "compare",
@@ -58,9 +63,11 @@ __all__ = [
     "module",
     "new_offer",
     "noise_for",
+    "open_authority",
     "play",
     "regions_of",
     "replay",
     "take_part",
+    "train",
     "vectors",
 ]

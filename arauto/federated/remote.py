@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import httpx
 
-from arauto.core.errors import ConflictError
+from arauto.core.errors import ConflictError, InputError
 from arauto.federated.client import Client
 from arauto.federated.masks import Words
 from arauto.federated.wire import Offer, Receipt, RefusedError
 
-PAUSE_S = 0.1
+PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+LOCAL = ("localhost", "127.0.0.1", "::1")
 _BASE = "/v1/federated/rounds"
 
 
@@ -31,19 +32,23 @@ async def take_part(
     update: Callable[[Offer], Words],
     *,
     spend: Callable[[Offer], None],
+    token: str | None = None,
     consent: Callable[[], bool] = lambda: True,
     patience_s: float = 300.0,
 ) -> Taken:
-    """Take part in one round at the base address of ``http``; ``update`` makes the noised words, ``spend`` pays.
+    """Take part in one round at the base address of ``http``; ``update`` makes the noised words, ``spend`` pays,
+    ``token`` lets in.
 
     Raises:
+        InputError: the address is another machine's, and not TLS: a token would be read on the way.
         RefusedError: a side refused.
         ConflictError: the round failed, or nothing came in ``patience_s`` seconds.
     """
+    check_address(http.base_url)
     try:
         async with asyncio.timeout(patience_s):
             client = Client(await _frame(http, round_id, "offer"), pinned, spend=spend, consent=consent)
-            await _send(http, round_id, client.join())
+            await _send(http, round_id, client.join(), token)
             await _send(http, round_id, client.shares(await _frame(http, round_id, "roster")))
             inbox = await _frame(http, round_id, f"inbox/{client.position}")
             await _send(http, round_id, client.masked(inbox, update(client.offer)))
@@ -55,20 +60,29 @@ async def take_part(
         raise ConflictError(f"nothing came in {patience_s:g} s", field="round", mend="wait for another round") from None
 
 
+def check_address(url: httpx.URL) -> None:
+    """Raises :class:`InputError` unless ``url`` is this machine's, or TLS."""
+    if url.scheme != "https" and url.host not in LOCAL:
+        raise InputError(f"{url.scheme}://{url.host} is not TLS", field="url", mend="give the https address")
+
+
 async def _frame(http: httpx.AsyncClient, round_id: str, what: str) -> bytes:
     """The frame, once there is one."""
     path = f"{_BASE}/{round_id}/{what}"
+    pause = PAUSE_S
     while True:
         answer = await http.get(path)
         if answer.status_code == 200:
             return answer.content
-        if answer.status_code != 204:
+        if answer.status_code not in (204, 429):
             raise ConflictError(_told(answer), field="round", mend="wait for another round")
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(pause)
+        pause = min(LONGEST_PAUSE_S, 1.5 * pause)
 
 
-async def _send(http: httpx.AsyncClient, round_id: str, frame: bytes) -> None:
-    answer = await http.post(f"{_BASE}/{round_id}/messages", content=frame)
+async def _send(http: httpx.AsyncClient, round_id: str, frame: bytes, token: str | None = None) -> None:
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    answer = await http.post(f"{_BASE}/{round_id}/messages", content=frame, headers=headers)
     if answer.status_code != 200:
         raise RefusedError(_told(answer), field="message")
 

@@ -2,12 +2,13 @@
 
 from arauto.gpo.encoders import Encoder, SentenceEncoder, Tfidf
 from arauto.gpo.episodes import EpisodePolicy, Log, earned_in_episode, imitate, learn_from_log, log_of
+from arauto.gpo.export import export_gguf
 from arauto.gpo.finetune import FineTune
 from arauto.gpo.gate import Gate, GateReport, evaluate_reward, require_passed
 from arauto.gpo.lm import Generator
 from arauto.gpo.monitors import Monitor, Reading, StopRule, Verdict
 from arauto.gpo.objective import Objective, Rules
-from arauto.gpo.ppo import PPO, Policy, PPOPlan, Rewards, Rollout, check_plan
+from arauto.gpo.ppo import PPO, Algorithm, Policy, PPOPlan, Rewards, Rollout, check_plan
 from arauto.gpo.progress import Progress
 from arauto.gpo.reward import RewardModel, Scores, train_reward
 from arauto.gpo.table import Table, read_table, table_of
@@ -32,6 +33,7 @@ from arauto.gpo.writer import CUT, LanguagePolicy
 __all__ = [
     "CUT",
     "PPO",
+    "Algorithm",
     "Candidate",
     "Comparison",
     "Encoder",
@@ -63,6 +65,7 @@ __all__ = [
     "contexts_of",
     "earned_in_episode",
     "evaluate_reward",
+    "export_gguf",
     "imitate",
     "known_weights",
     "learn_from_log",

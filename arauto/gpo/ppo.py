@@ -2,7 +2,8 @@
 
 PPO: Schulman et al. 2017 (arXiv 1707.06347), the clipped surrogate (7), (9). GAE: Schulman et al. 2016 (1506.02438),
 (16). KL to the reference as part of the reward, with an adaptive coefficient: Ziegler et al. 2019 (1909.08593), section
-2.2. RLOO: Ahmadian et al. 2024 (2402.14740). GRPO: Shao et al. 2024 (2402.03300).
+2.2. RLOO: Ahmadian et al. 2024 (2402.14740). GRPO: Shao et al. 2024 (2402.03300). DPO: Rafailov et al. 2023
+(2305.18290), (7), on pairs of the policy's own texts that the judge tells apart (online, Guo et al. 2024, 2402.04792).
 
 Left out on purpose: value-function pre-training, early stopping of epochs by KL, and a separate critic network.
 B texts of T tokens; ``mask`` (B, T) is 1 where a token was written.
@@ -31,15 +32,19 @@ Tensor = Any
 CHECKPOINT = "policy.safetensors"
 
 
+Algorithm = Literal["ppo", "rloo", "grpo", "dpo"]
+"""How a batch is learned from. All of them sample, judge, watch and stop alike."""
+
+
 class PPOPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run does. Symbols as in the papers: ``clip`` ε, ``gamma`` γ, ``lam`` λ, ``kl_start`` β₀, ``kl_target``."""
 
-    algorithm: Literal["ppo", "rloo", "grpo"] = "ppo"
+    algorithm: Algorithm = "ppo"
     iterations: Annotated[int, Meta(ge=1)] = 40
     batch: Annotated[int, Meta(ge=2)] = 128
     """Texts an iteration."""
     group: Annotated[int, Meta(ge=1)] = 4
-    """Texts a prompt; RLOO and GRPO compare within it."""
+    """Texts a prompt; RLOO, GRPO and DPO compare within it."""
     minibatch: Annotated[int, Meta(ge=1)] = 32
     epochs: Annotated[int, Meta(ge=1)] = 2
     learning_rate: Annotated[float, Meta(gt=0)] = 1e-4
@@ -50,6 +55,8 @@ class PPOPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     entropy_weight: Annotated[float, Meta(ge=0)] = 0.0
     kl_start: Annotated[float, Meta(gt=0)] = 0.05
     """Reward lost per nat of KL to the reference, at first. It cannot be zero: reward alone is always cheated."""
+    preference: Annotated[float, Meta(gt=0)] = 0.1
+    """DPO's own β: the stronger, the sooner a pair counts as learned."""
     kl_target: Annotated[float, Meta(gt=0)] = 6.0
     """Nats a text that the coefficient steers to."""
     kl_horizon: Annotated[int, Meta(ge=1)] = 2000
@@ -133,6 +140,8 @@ def check_plan(plan: PPOPlan) -> PPOPlan:
         raise explain(failure, PPOPlan) from None
     if checked.batch % checked.group:
         raise InputError("is not a multiple of `group`", field="batch", mend=f"use {checked.group} × a whole number")
+    if checked.algorithm != "ppo" and checked.group < 2:
+        raise InputError(f"leaves {checked.algorithm} nothing to compare", field="group", mend="use 2 or more")
     return checked
 
 
@@ -194,6 +203,21 @@ def group_advantage(score: Tensor, group: int, *, scaled: bool) -> Tensor:
     else:
         out = (rows - rows.mean(1, keepdim=True)) * group / max(group - 1, 1)
     return out.reshape(-1)
+
+
+def preferred(score: Tensor, group: int) -> tuple[Tensor, Tensor]:
+    """Of each prompt's texts the row of the best and of the worst; a prompt whose texts earn the same has none."""
+    torch = need("torch")
+    rows = score.view(-1, group)
+    first = torch.arange(0, score.numel(), group)
+    best, worst = first + rows.argmax(1), first + rows.argmin(1)
+    apart = score[best] > score[worst]
+    return best[apart], worst[apart]
+
+
+def preference_loss(better: Tensor, worse: Tensor, beta: float) -> Tensor:
+    """DPO eq. 7: -mean log σ(β (better - worse)), each a text's log π / ρ."""
+    return -need("torch").nn.functional.logsigmoid(beta * (better - worse)).mean()
 
 
 def next_beta(beta: float, kl: float, plan: PPOPlan) -> float:
@@ -273,8 +297,11 @@ class PPO:
         kl = ((old_logp - reference) * mask).sum(1)
         steps = torch.zeros_like(old_logp) if rollout.earned is None else rollout.earned * mask
         earned = replace(earned, score=earned.score + steps.sum(1).double().numpy())
-        advantage, returns = self._advantages(score, steps, old_logp, reference, old_values, mask)
-        clipped, miss = self._learn(rollout, rng, old_logp, old_values, advantage, returns)
+        if plan.algorithm == "dpo":
+            clipped, miss = 0.0, self._prefer(rollout, rng, score + steps.sum(1), reference)
+        else:
+            advantage, returns = self._advantages(score, steps, old_logp, reference, old_values, mask)
+            clipped, miss = self._learn(rollout, rng, old_logp, old_values, advantage, returns)
         mean_kl = float(kl.mean())
         reading = Reading.of(
             iteration, rollout.texts, earned, kl=mean_kl, beta=self._beta, clip_fraction=clipped, value_loss=miss,
@@ -324,13 +351,32 @@ class PPO:
                 loss = loss - plan.entropy_weight * masked_mean(entropy, part.mask)
                 if plan.algorithm == "ppo":
                     loss = loss + plan.value_weight * miss
-                self._optimiser.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), 1.0)
-                self._optimiser.step()
+                self._descend(loss)
                 seen.append((float(clipped.detach()), float(miss.detach())))
         clips, misses = zip(*seen, strict=True)
         return float(np.mean(clips)), float(np.mean(misses))
+
+    def _prefer(self, rollout: Rollout, rng: np.random.Generator, score: Tensor, reference: Tensor) -> float:
+        """The epochs of minibatches of DPO. The mean loss; 0 where the judge saw no difference."""
+        torch, plan = need("torch"), self.plan
+        best, worst = preferred(score, plan.group)
+        seen: list[float] = []
+        for _ in range(plan.epochs):
+            order = torch.tensor(rng.permutation(len(best)))
+            for some in order.split(max(plan.minibatch // 2, 1)) if len(best) else ():
+                rows = torch.cat([best[some], worst[some]])
+                part = rollout.take(rows)
+                moved = ((self.policy.read(part)[0] - reference[rows]) * part.mask).sum(1)
+                loss = preference_loss(moved[: len(some)], moved[len(some) :], plan.preference)
+                self._descend(loss)
+                seen.append(float(loss.detach()))
+        return float(np.mean(seen)) if seen else 0.0
+
+    def _descend(self, loss: Tensor) -> None:
+        self._optimiser.zero_grad()
+        loss.backward()
+        need("torch").nn.utils.clip_grad_norm_(list(self._parameters.values()), 1.0)
+        self._optimiser.step()
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
@@ -347,11 +393,15 @@ class PPO:
             "beta": repr(self._beta),
             "best": str(self._best),
             "readings": msgspec.json.encode(self.monitor.readings).decode(),
-            "plan": json.dumps(msgspec.to_builtins(self.plan), sort_keys=True),
+            "plan": self._lasting(),
             "seed": str(self._seed),
         }
         kept = {f"best.{name}": tensor for name, tensor in self._kept.items()}
         save_state(self._work / CHECKPOINT, done, self._parameters | kept, self._optimiser, notes)
+
+    def _lasting(self) -> str:
+        """The plan less its length: nothing that an iteration does depends on that, so a run can be made longer."""
+        return json.dumps(msgspec.to_builtins(msgspec.structs.replace(self.plan, iterations=1)), sort_keys=True)
 
     def _resume(self) -> int:
         """Where the run stands; 0 when it has not begun.
@@ -363,8 +413,7 @@ class PPO:
         if path is None or not path.exists():
             return 0
         notes = read_notes(path)
-        plan = json.dumps(msgspec.to_builtins(self.plan), sort_keys=True)
-        if notes.get("plan") != plan or notes.get("seed") != str(self._seed):
+        if notes.get("plan") != self._lasting() or notes.get("seed") != str(self._seed):
             raise InputError(
                 f"{path.parent} holds a run of another plan or seed", field="work", mend="give a new folder"
             )

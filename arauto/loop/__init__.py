@@ -1,7 +1,7 @@
 """What happens next: decide, observe, learn, release. Ties the capabilities together."""
 
 from arauto.loop.admit import admit, read_batch, with_key
-from arauto.loop.answers import AllRefused, CampaignDetail, DecideAnswer, EventsAnswer
+from arauto.loop.answers import AllRefused, CampaignDetail, CandidatesAnswer, DecideAnswer, EventsAnswer
 from arauto.loop.audience import Audience, Neighbours, Offers, Segments, open_audience, train_encoder
 from arauto.loop.campaigns import (
     Created,
@@ -25,8 +25,10 @@ from arauto.loop.datasets import (
 )
 from arauto.loop.decide import Decider
 from arauto.loop.doctor import Symptom, examine
+from arauto.loop.edge import EdgeScreen, EdgeVersion, edge_campaigns, edge_screen
 from arauto.loop.evidence import default_rails, standard_guardrail
 from arauto.loop.experiment import ComparedArm, Experiment, read_experiment
+from arauto.loop.federated import FederatedRound, FederatedTask, federated_tasks, release_model
 from arauto.loop.kits import brief_findings, kit_folder, make_kit_later, read_kit, unwaive, waive_finding
 from arauto.loop.policy import Policy, check_deal, make_policy
 from arauto.loop.release import (
@@ -44,6 +46,7 @@ from arauto.loop.release import (
 from arauto.loop.remote import NoAnswerError, Remote
 from arauto.loop.replay import ReplayResult, describe_replay, replay_log
 from arauto.loop.report import Estimate, Report, VariantNumbers, Vital, build_report
+from arauto.loop.retention import archive_events
 from arauto.loop.runtime import Runtime
 from arauto.loop.simulate import Sent, Simulation
 from arauto.loop.trace import where
@@ -53,13 +56,18 @@ __all__ = [
     "AllRefused",
     "Audience",
     "CampaignDetail",
+    "CandidatesAnswer",
     "ComparedArm",
     "Created",
     "DecideAnswer",
     "Decider",
+    "EdgeScreen",
+    "EdgeVersion",
     "Estimate",
     "EventsAnswer",
     "Experiment",
+    "FederatedRound",
+    "FederatedTask",
     "Neighbours",
     "NewCampaign",
     "NewRelease",
@@ -84,6 +92,7 @@ __all__ = [
     "Vital",
     "add_copies",
     "admit",
+    "archive_events",
     "brief_findings",
     "build_report",
     "can_train",
@@ -94,7 +103,10 @@ __all__ = [
     "create_campaign",
     "default_rails",
     "describe_replay",
+    "edge_campaigns",
+    "edge_screen",
     "examine",
+    "federated_tasks",
     "feedback_files",
     "findings_of",
     "kit_folder",
@@ -114,6 +126,7 @@ __all__ = [
     "read_release",
     "read_turns",
     "register_jobs",
+    "release_model",
     "replay_log",
     "standard_guardrail",
     "start_release",

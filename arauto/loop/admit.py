@@ -21,6 +21,8 @@ from arauto.core.campaign import DAY_MS, Campaign, Site
 from arauto.core.door import explain, from_json, has_control
 from arauto.core.errors import ArautoError, EventError, Problem, ReceiptError
 from arauto.core.events import (
+    CHOSEN,
+    DEVICE_FLOOR,
     EVENT_TYPES,
     REPEAT,
     SEGMENTS,
@@ -46,8 +48,9 @@ LATENESS_MS = 7 * DAY_MS
 """How long a page that was offline may keep its events."""
 OLDEST_MS = 90 * DAY_MS + LATENESS_MS + SKEW_MS
 """The greatest age of an event id: the longest attribution window, and the two above."""
-SERVERS_MS = 300_000
-"""How far the clocks of two of our servers may be apart."""
+SERVERS_MS = 7_200_000
+"""How far the clocks of two of our servers may be apart, or one may jump back: an hour set wrong, then mended, must not
+cost the events of what was decided meanwhile. The receipt's signature is ours in any case."""
 MAX_INT = 2**53 - 1
 """The greatest integer that every reader of JSON keeps exactly (RFC 8259, section 6)."""
 
@@ -235,10 +238,9 @@ class _Window:
         row.decision_id = receipt.decision_id
         row.campaign_id = receipt.campaign_id
         row.variant_id = receipt.variant_id
-        row.propensity = receipt.propensity
         row.policy_version = receipt.policy_version
         row.segment = SEGMENTS[receipt.segment]
-        row.stage = receipt.stage
+        row.stage, row.propensity = judge_choice(receipt, event.chance)
         if campaign.plan.assignment == "visitor" and receipt.visitor_tag != ANONYMOUS:
             # Whose first decision it is cannot be known of one who withdrew consent in between.
             row.stage, row.once = (receipt.stage, True) if visitor is not None else (REPEAT, False)
@@ -256,6 +258,33 @@ class _Window:
             )
         if not self._now - LATENESS_MS - SKEW_MS <= event.at <= self._now + SKEW_MS:
             raise EventError("is not within the last week", field="at", mend="set the clock of the device right")
+
+
+def judge_choice(receipt: Receipt, chance: float | None) -> tuple[int, float]:
+    """The stage and the propensity of what a device chose with probability ``chance`` of k independent draws.
+
+    A draw was chosen with chance/``drawn``; kept as a fair coin with probability (floor/k)/(chance/``drawn``), by bits
+    of the decision's id, what is kept was chosen with floor/k whatever the device saw in it: its arm is distributed as
+    drawn. The others are kept apart as :data:`CHOSEN`, with the probability that the arm was among the draws, times
+    ``chance``, whose inverse is an unbiased weight (docs/decisions/0028).
+
+    Raises:
+        EventError: the chance is missing, or below what every candidate keeps, or there was nothing to choose.
+    """
+    if receipt.candidates == 1:
+        if chance is not None and chance < 1:
+            raise EventError("goes with one of several candidates only", field="chance", mend="leave it out")
+        return receipt.stage, receipt.propensity
+    k, p = receipt.candidates, receipt.propensity
+    least = DEVICE_FLOOR * receipt.drawn / k
+    if chance is None:
+        raise EventError("is missing", field="chance", mend="send the probability with which the device chose")
+    if chance < least * (1 - 1e-6):
+        raise EventError(f"is below {least:.6g}", field="chance", mend="mix the choice with the floor that decide told")
+    coin = (receipt.decision_id.int & (1 << 48) - 1) / (1 << 48)
+    if coin < least / chance:
+        return 0, p
+    return CHOSEN, (1 - (1 - p) ** k) * chance
 
 
 def _mend_surrogate(escape: re.Match[bytes]) -> bytes:

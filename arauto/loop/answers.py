@@ -29,6 +29,19 @@ class DecideAnswer(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool
 
 
+class CandidatesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device may choose from. Each event names the chance with which its candidate was chosen.
+
+    ``candidates`` are distinct variants; ``shares`` (they sum to 1) are their parts of the draws that found them. The
+    device chooses by probabilities of its own, each at least ``floor`` times the share. With one candidate there is
+    nothing to choose, and nothing to name when ``floor`` is 1.
+    """
+
+    candidates: list[DecideAnswer]
+    shares: list[float]
+    floor: float
+
+
 class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a batch. What is counted here is committed; what was refused is not to be sent again."""
 

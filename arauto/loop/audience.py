@@ -49,6 +49,8 @@ OVERLAP_MS = 120_000
 """How far before the last reading the log is read again: what was admitted may be committed this much later."""
 GROUP_MS = 600_000
 """How often segments are found anew."""
+HOLD_MS = 86_400_000
+"""How long segments are held fast, to tell what changed since: a day has all its hours."""
 SEGMENTS = 8
 MOST_VISITORS = 1_000_000
 """Visitors in memory; past it, those who were away longest make room."""
@@ -141,8 +143,8 @@ class Audience:
         self._changed: set[UUID] = set()
         self._gone: set[str] = set()
         self._found: list[Segment] = []
-        self._drift = Drift(moved=0.0, agreement=1.0, p=1.0, shifted=False)
-        self._found_ms = 0
+        self._drift = Drift()
+        self._found_ms = self._held_ms = 0
         self._rng = np.random.default_rng()
 
     # How it learns.
@@ -255,11 +257,12 @@ class Audience:
             log.warning("the encoder was not taken over: %s", failure)
 
     def _group(self) -> None:
-        try:
-            self._found, self._drift = self.visitors.regroup(SEGMENTS)
-        except InputError:  # without the extra there are no segments
-            log.info("segments need `pip install 'arauto[audience]'`")
-        self._found_ms = self._clock.now_ms()
+        now = self._clock.now_ms()
+        hold = now - self._held_ms >= HOLD_MS
+        self._found, self._drift = self.visitors.regroup(SEGMENTS, hold=hold)
+        self._found_ms = now
+        if hold:
+            self._held_ms = now
 
     async def save(self) -> None:
         """Keep the states that changed. After a crash the log tells the rest."""

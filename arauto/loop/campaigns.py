@@ -29,6 +29,7 @@ from arauto.creative import (
 )
 from arauto.loop.kits import KIT_JOB, run_kit_job
 from arauto.loop.policy import check_deal
+from arauto.loop.retention import register_retention
 from arauto.loop.turns import TURN_JOB, run_turn_job
 from arauto.store import FirstKit, JobContext, Store
 
@@ -205,6 +206,7 @@ def register_jobs(store: Store, settings: Settings) -> None:
 
     store.jobs.register(WRITE_JOB, run)
     store.jobs.register(KIT_JOB, run_kit)
+    register_retention(store, settings)
     store.jobs.register(TURN_JOB, run_turn)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
@@ -18,7 +19,7 @@ import numpy as np
 from arauto.core.campaign import Campaign, Site, Variant
 from arauto.core.clock import Clock
 from arauto.core.errors import AuthError, ConflictError, ForbiddenError, NotFoundError
-from arauto.core.events import HELD_OUT, PART_MS, SEGMENTS, DecideQuery
+from arauto.core.events import DEVICE_FLOOR, HELD_OUT, PART_MS, SEGMENTS, CandidatesQuery, DecideQuery
 from arauto.core.receipts import ANONYMOUS, ReceiptBook
 from arauto.experiments import draw_arms
 from arauto.loop.answers import DecideAnswer
@@ -52,15 +53,20 @@ class _Deck:
         ]
         self.mix = mix
         self._chances = np.array([draw.chance for draw in mix])
+        self.plain = not any(draw.stage for draw in mix)
         self.block: list[int] = []
         self.place = BLOCK
 
     def shuffle(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def draw(self) -> None:
-        self.block = draw_arms(self._chances, BLOCK, self._rng).tolist()
-        self.place = 0
+    def draw(self) -> int:
+        """The place of the next arm."""
+        if self.place == BLOCK:
+            self.block = draw_arms(self._chances, BLOCK, self._rng).tolist()
+            self.place = 0
+        self.place += 1
+        return self.block[self.place - 1]
 
 
 class _Live:
@@ -177,6 +183,34 @@ class Decider:
             ForbiddenError: the origin is not one of the site's.
             ConflictError: the campaign is of a layer, and the visitor not in its part (or without consent).
         """
+        live, deck, segment, tag = self._place(query, gpc, origin)
+        return self._answer(live, self._next(live, deck, tag), self._decision_id(), segment, tag)
+
+    def candidates(self, query: CandidatesQuery, *, gpc: bool = False, origin: str | None = None) -> bytes:
+        """Draws for the device to choose from, as the JSON of a :class:`~arauto.loop.answers.CandidatesAnswer`.
+
+        They are the next arms of the block, each once, under one decision: the first that events tell of is the one
+        that was shown. Where a visitor keeps a variant, or a release is on its way, there is one.
+
+        Raises:
+            ArautoError: as in :meth:`decide`.
+        """
+        live, deck, segment, tag = self._place(query, gpc, origin)
+        decision, count = self._decision_id(), query.candidates
+        if live.sticky is not None or not deck.plain:
+            one = self._answer(live, self._next(live, deck, tag), decision, segment, tag)
+            return b"".join((b'{"candidates":[', one, b'],"shares":[1.0],"floor":1.0}'))
+        drawn = Counter(deck.draw() for _ in range(count))
+        answers = (
+            self._answer(live, deck.arms[place], decision, segment, tag, (count, times))
+            for place, times in drawn.items()
+        )
+        shares = msgspec.json.encode([times / count for times in drawn.values()])
+        tail = b'],"shares":%b,"floor":%.3f}' % (shares, DEVICE_FLOOR)
+        return b"".join((b'{"candidates":[', b",".join(answers), tail))
+
+    def _place(self, query: DecideQuery, gpc: bool, origin: str | None) -> tuple[_Live, _Deck, int, bytes]:
+        """The campaign, the arms for this visitor, their segment and tag."""
         live = self._by_name.get((query.key, query.campaign))
         if live is None:
             raise self._absent(query)
@@ -193,25 +227,20 @@ class Decider:
             # Whoever stays anonymous has no segment, whatever is known of them.
             place = 0 if visitor is None or tag == ANONYMOUS else live.groups.get(self._group_of(visitor), 0)
         deck = live.decks[place]
-        if live.sticky is None or (tag == ANONYMOUS and not live.sticky.layered):
-            if deck.place == BLOCK:
-                deck.draw()
-            arm = deck.arms[deck.block[deck.place]]
-            deck.place += 1
-        else:
-            arm = self._of_visitor(live, live.sticky, deck, tag)
         live.served += 1
+        return live, deck, segment, tag
+
+    def _next(self, live: _Live, deck: _Deck, tag: bytes) -> Arm:
+        if live.sticky is None or (tag == ANONYMOUS and not live.sticky.layered):
+            return deck.arms[deck.draw()]
+        return self._of_visitor(live, live.sticky, deck, tag)
+
+    def _answer(
+        self, live: _Live, arm: Arm, decision: bytes, segment: int, tag: bytes, of: tuple[int, int] = (1, 1)
+    ) -> bytes:
         variant_id, share, stage, head, tail = arm
-        decision = self._decision_id()
         receipt = self._book.sign_facts(
-            decision,
-            live.campaign_id,
-            variant_id,
-            share,
-            live.version,
-            segment,
-            tag,
-            stage,
+            decision, live.campaign_id, variant_id, share, live.version, segment, tag, stage, of
         )
         text = decision.hex()
         uuid = f'{{"decision":"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}'

@@ -182,7 +182,7 @@ async def build_report(store: Store, campaign_id: int, *, clock: Clock | None = 
     facts = Facts(
         campaign=campaign,
         variants=await store.catalogue.variants(campaign_id),
-        totals=await store.rollups.parts(campaign_id) if hours else await store.rollups.totals(campaign_id),
+        totals=await store.rollups.parts(campaign_id) if hours else await store.rollups.totals(campaign_id, fair=True),
         vitals=await store.rollups.vitals(campaign_id),
         weights=await store.rollups.weights(campaign_id),
         ramp=ramp,

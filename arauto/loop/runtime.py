@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Self
 from uuid import UUID
@@ -13,7 +14,7 @@ from uuid import UUID
 from arauto.core.campaign import DAY_MS, Campaign, Goal, Site, Variant
 from arauto.core.clock import Clock, SystemClock
 from arauto.core.errors import NotFoundError, Problem, StoreError
-from arauto.core.events import DecideQuery
+from arauto.core.events import CandidatesQuery, DecideQuery, EventRow
 from arauto.core.receipts import ReceiptBook
 from arauto.core.settings import Settings
 from arauto.core.tasks import end
@@ -25,8 +26,9 @@ from arauto.loop.ingest import Ingest, Outcome
 from arauto.loop.policy import Counts, Groups, Policy, make_policy, wants_hours
 from arauto.loop.pulse import Pulse
 from arauto.loop.release import look, ramp_of
+from arauto.loop.retention import RETENTION_JOB
 from arauto.loop.trace import where
-from arauto.store import Notice, Rollout, Store
+from arauto.store import AppendStatus, Notice, Rollout, Store
 
 PATIENCE_S = 15.0
 """How long a request waits for a database that is away. The embedded one is back in less."""
@@ -64,6 +66,8 @@ class Runtime:
         self.decider = Decider(book, clock, lane=lane, group_of=self.audience.group_of)
         self.counts = {"stored": 0, "duplicate": 0, "refused": 0, "erased": 0}
         """Events answered by this process, by what became of them."""
+        self.watch: Callable[[Sequence[EventRow], Sequence[AppendStatus], int], None] | None = None
+        """Hears of rows that were committed, what became of each, and when their request began (Unix time, ns)."""
         self._ingest = Ingest(store.events.append, self._committed, self.audience.stored)
         self._sites: dict[int, Site] = {}
         self._keys: dict[str, Site] = {}
@@ -127,9 +131,15 @@ class Runtime:
         """:meth:`Decider.decide`, from memory only."""
         return self.decider.decide(query, gpc=gpc, origin=origin)
 
+    def candidates(self, query: CandidatesQuery, *, gpc: bool = False, origin: str | None = None) -> bytes:
+        """:meth:`Decider.candidates`, from memory only."""
+        return self.decider.candidates(query, gpc=gpc, origin=origin)
+
     async def decide_again(self, query: DecideQuery, *, gpc: bool = False, origin: str | None = None) -> bytes:
-        """The same after a look into the database: another process may have launched the campaign a moment ago."""
+        """Either, after a look into the database: another process may have launched the campaign a moment ago."""
         await self._look_again()
+        if isinstance(query, CandidatesQuery):
+            return self.decider.candidates(query, gpc=gpc, origin=origin)
         return self.decider.decide(query, gpc=gpc, origin=origin)
 
     async def ingest(self, body: bytes, *, gpc: bool = False, origin: str | None = None) -> EventsAnswer:
@@ -141,6 +151,7 @@ class Runtime:
             ForbiddenError: the origin is not one of the site's.
             StoreError: nothing is known to be stored; the same may be sent again.
         """
+        began = time.time_ns()
         batch = read_batch(body)
         site = self._keys.get(batch.key)
         if site is None:
@@ -156,7 +167,10 @@ class Runtime:
         admitted = self._admit(batch, site, private)
         if any([await self._learn(campaign_id) for campaign_id in admitted.unknown]):
             admitted = self._admit(batch, site, private)
-        return self._answer(admitted, await self._ingest.put(admitted.rows))
+        outcome = await self._ingest.put(admitted.rows)
+        if self.watch is not None:
+            self.watch(admitted.rows, outcome.status, began)
+        return self._answer(admitted, outcome)
 
     async def _withdraw(self, batch: Batch, site: Site) -> None:
         """A visitor who names themselves without consent has taken it back, if it was ever given."""
@@ -260,7 +274,9 @@ class Runtime:
         ramp = ramp_of(self._rollouts[campaign_id])
         rollups = self.store.rollups
         totals: Sequence[Counts] = (
-            await rollups.parts(campaign_id) if wants_hours(campaign.plan, ramp) else await rollups.totals(campaign_id)
+            await rollups.parts(campaign_id)
+            if wants_hours(campaign.plan, ramp)
+            else await rollups.totals(campaign_id, fair=True)
         )
         policy = await asyncio.to_thread(make_policy, campaign, variants, totals, seed, ramp, self._groups)
         if self._campaigns[campaign_id].state != "live":
@@ -357,6 +373,8 @@ class Runtime:
                 if self.clock.now_ms() - maintained >= DAY_MS:
                     maintained = self.clock.now_ms()
                     await self.store.maintain()
+                    if self.settings.keep_events_days:
+                        await self.store.jobs.defer(RETENTION_JOB, {}, once=True)
             except StoreError:
                 log.warning("the database is away; decisions go on from memory")
             except Exception as error:

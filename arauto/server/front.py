@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -26,11 +26,13 @@ from arauto.core.errors import (
     StoreError,
     TooLargeError,
 )
-from arauto.core.events import DecideQuery
+from arauto.core.events import CandidatesQuery, DecideQuery
 from arauto.loop import AllRefused, EventsAnswer, Runtime, where, with_key
 from arauto.server.bridge import Bridge, Headers, RsgiProtocol, RsgiScope
 from arauto.server.limits import Addresses, Limiter
 from arauto.server.meters import Meters
+from arauto.server.pressure import Drain, Overload
+from arauto.server.traces import Traces
 
 DECIDE_LIMIT = 8_192
 EVENTS_LIMIT = 262_144
@@ -62,15 +64,29 @@ class _Hot(NamedTuple):
 class Front:
     """One process's server: call it as an RSGI application."""
 
-    def __init__(self, runtime: Runtime, rest: Bridge, limiter: Limiter, addresses: Addresses, meters: Meters) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        rest: Bridge,
+        limiter: Limiter,
+        addresses: Addresses,
+        meters: Meters,
+        overload: Overload,
+        drain: Drain,
+    ) -> None:
         self._runtime = runtime
         self._rest = rest
         self._limiter = limiter
         self._addresses = addresses
         self._meters = meters
+        self._overload = overload
+        self._drain = drain
+        self._ending = False
+        self.traces: Traces | None = None
         self._reading: dict[asyncio.Task[None], float] = {}
         self._hot = {
             "/v1/decide": _Hot(self._decide, DECIDE_LIMIT, "POST /v1/decide"),
+            "/v1/candidates": _Hot(self._candidates, DECIDE_LIMIT, "POST /v1/candidates"),
             "/v1/events": _Hot(self._events, EVENTS_LIMIT, "POST /v1/events"),
         }
 
@@ -84,6 +100,7 @@ class Front:
         header = scope.headers.get
         origin = header("origin")
         try:
+            self._overload.check(began)
             if self._limiter.on:
                 self._limiter.take(self._addresses.of(scope.client, header("x-forwarded-for")))
             foreign = origin
@@ -99,6 +116,8 @@ class Front:
                     raise too_slow() from None
                 finally:
                     del self._reading[cast("asyncio.Task[None]", asyncio.current_task())]
+                # Whoever waited behind others' bodies is not made to wait for their own.
+                self._overload.check(perf_counter())
                 if scope.query_string:
                     body = with_key(body, scope.query_string)
                 reply = hot.act(body, header("sec-gpc") == "1", foreign)
@@ -108,15 +127,17 @@ class Front:
         except Exception as error:
             log.critical("%s failed: %s", hot.label, where(error))
             status, head, answer = 500, JSON, msgspec.json.encode(UNEXPECTED)
-        if origin is not None:
-            head = self._allow(origin, status, head)
+        if origin is not None or self._ending:
+            head = self._finish(origin, status, head)
         protocol.response_bytes(status, head, answer)
         self._meters.record(hot.label, status, perf_counter() - began)
 
     async def watch(self) -> None:
-        """Cut short the requests whose bodies do not come. A timer for each would cost half as much as a decision."""
+        """Cut short the requests whose bodies do not come (a timer for each would cost half as much as a decision), and
+        look whether the server is about to end."""
         while True:
             await asyncio.sleep(BODY_S / 10)
+            self._ending = self._drain.on
             late = perf_counter() - BODY_S
             for task, began in list(self._reading.items()):
                 if began < late:
@@ -128,10 +149,28 @@ class Front:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The same once more, for the words of the refusal.
             query = from_json(body, DecideQuery)
+        if self.traces is not None:
+            return self._decide_traced(query, gpc, foreign, self.traces)
         try:
             return 200, JSON, self._runtime.decide(query, gpc=gpc, origin=foreign)
         except (AuthError, NotFoundError):
             return self._decide_again(query, gpc, foreign)
+
+    def _candidates(self, body: bytes, gpc: bool, foreign: str | None) -> Reply | Awaitable[Reply]:
+        query = from_json(body, CandidatesQuery)
+        try:
+            return 200, JSON, self._runtime.candidates(query, gpc=gpc, origin=foreign)
+        except (AuthError, NotFoundError):
+            return self._decide_again(query, gpc, foreign)
+
+    async def _decide_traced(self, query: DecideQuery, gpc: bool, foreign: str | None, traces: Traces) -> Reply:
+        began = time_ns()
+        try:
+            answer = self._runtime.decide(query, gpc=gpc, origin=foreign)
+        except (AuthError, NotFoundError):
+            answer = await self._runtime.decide_again(query, gpc=gpc, origin=foreign)
+        traces.decided(answer, began)
+        return 200, JSON, answer
 
     async def _decide_again(self, query: DecideQuery, gpc: bool, foreign: str | None) -> Reply:
         return 200, JSON, await self._runtime.decide_again(query, gpc=gpc, origin=foreign)
@@ -149,9 +188,12 @@ class Front:
             raise ForbiddenError("is not an origin of a site", field="Origin", mend="add it to the site")
         return 204, preflight("POST"), b""
 
-    def _allow(self, origin: str, status: int, head: Headers) -> Headers:
-        """Let the page read the answer: what is good has been checked against its site, a problem is told to any."""
-        if status < 400 or self._runtime.knows_origin(origin):
+    def _finish(self, origin: str | None, status: int, head: Headers) -> Headers:
+        """Let the page read the answer: what is good has been checked against its site, a problem is told to any. And
+        before the end, let the connection go."""
+        if self._ending:
+            head = [*head, ("connection", "close")]
+        if origin is not None and (status < 400 or self._runtime.knows_origin(origin)):
             return [*head, ("access-control-allow-origin", origin), ("vary", "Origin")]
         return head
 

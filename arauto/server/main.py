@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -25,12 +25,16 @@ from typing import IO, Any, Self
 import httpx
 import msgspec
 from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server as Granian
 
 from arauto.core.errors import ConflictError, StoreError
 from arauto.core.settings import PREFIX, Secret, Settings
-from arauto.server.worker import BOARD, STOPPING, do_jobs, start_logging
+from arauto.server.logs import GRANIAN, start_logging
+from arauto.server.pressure import Drain
+from arauto.server.sockets import HEAD_S, room_for_connections
+from arauto.server.worker import BOARD, DRAIN, do_jobs
 from arauto.store import Store
 
 KILL_S = 12
@@ -68,27 +72,30 @@ class Running:
 def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
     """Serve until SIGTERM or SIGINT. Takes over the process: its signals, its environment, its way to start others.
 
+    SIGTERM drains first (setting ``drain_s``); then, as after SIGINT, what is in flight ends and nothing new is taken.
+
     Raises:
         ConflictError: the port is taken.
         StoreError: the database cannot be used.
     """
     # Forking would copy the locks and connections of this process into its children.
     multiprocessing.set_start_method("spawn", force=True)
-    start_logging()
+    start_logging(settings.log_format)
     port = claim_port(settings.host, settings.port)
     settings = msgspec.structs.replace(settings, port=port)
     with ExitStack() as stack:
         os.environ.update(to_environ(settings))
         folder = tempfile.mkdtemp(prefix="arauto-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stopping = Path(folder) / "stopping"
-        os.environ[STOPPING] = str(stopping)
         if settings.workers > 1:
             os.environ[BOARD] = folder
+        sign = Path(folder) / "ending"
+        os.environ[DRAIN] = str(sign)
         keeper = stack.enter_context(Keeper(settings))
         stack.enter_context(_JobsProcess())
         announce(Started(url=url_of(settings.host, port), token=keeper.token))
-        granian = Granian(
+        connections = room_for_connections()
+        _Draining(
             "arauto.server.worker:Worker",
             factory=True,
             address=settings.host,
@@ -102,23 +109,32 @@ def serve(settings: Settings, announce: Callable[[Started], None]) -> None:
             respawn_failed_workers=True,
             respawn_interval=0.2,
             log_level=LogLevels.error,
-        )
-        granian.on_startup(lambda: _tell_when_stopping(stopping))
-        granian.serve()
+            log_dictconfig=GRANIAN,
+            backlog=connections,
+            backpressure=connections,
+            http1_settings=HTTP1Settings(header_read_timeout=HEAD_S * 1000),
+        ).drain_for(settings.drain_s, Drain(sign)).serve()
 
 
-def _tell_when_stopping(file: Path) -> None:
-    """Have the signals that end the server make ``file`` first. Called at granian's start: its own are set by then."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before = signal.getsignal(number)
+class _Draining(Granian):
+    """granian, with a time between being told to end and ending."""
 
-        def stop(*told: Any, then: Any = before) -> None:
-            with suppress(OSError):
-                file.touch()
-            if callable(then):
-                then(*told)
+    def drain_for(self, seconds: float, drain: Drain) -> Self:
+        self._drain_s, self._drain = seconds, drain
+        return self
 
-        signal.signal(number, stop)
+    def signal_handler_interrupt(self, *args: Any, **_: Any) -> None:
+        """SIGTERM gives the sign and waits; a second one, or SIGINT, does not wait."""
+        end = super().signal_handler_interrupt
+        begun = self._drain.on
+        # Always: open dashboards are let go at the sign.
+        self._drain.begin()
+        if args[:1] != (signal.SIGTERM,) or not self._drain_s or begun:
+            end()
+            return
+        wait = threading.Timer(self._drain_s, end)
+        wait.daemon = True
+        wait.start()
 
 
 @contextmanager
@@ -149,7 +165,7 @@ def running(settings: Settings, *, timeout: float = 90.0) -> Iterator[Running]:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(KILL_S + 10)
+                process.wait(settings.drain_s + KILL_S + 10)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

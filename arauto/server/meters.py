@@ -32,8 +32,11 @@ class Snapshot(msgspec.Struct, kw_only=True):
     """By what became of them."""
     decisions: dict[str, int] = {}
     """By campaign."""
+    refused_busy: int = 0
+    """Requests that were refused because the process had more to do than it can."""
 
     def add(self, other: Snapshot) -> None:
+        self.refused_busy += other.refused_busy
         for mine, others in (
             (self.requests, other.requests),
             (self.events, other.events),
@@ -63,13 +66,14 @@ class Meters:
         row[bisect_left(BOUNDS, seconds)] += 1
         row[-1] += seconds
 
-    def snapshot(self, events: Mapping[str, int], decisions: Mapping[str, int]) -> Snapshot:
-        """Everything counted so far, with what the runtime counts."""
+    def snapshot(self, events: Mapping[str, int], decisions: Mapping[str, int], refused_busy: int = 0) -> Snapshot:
+        """Everything counted so far, with what others count."""
         return Snapshot(
             requests={f"{route} {status}": count for (route, status), count in self._requests.items()},
             seconds={route: list(row) for route, row in self._seconds.items()},
             events=dict(events),
             decisions=dict(decisions),
+            refused_busy=refused_busy,
         )
 
 
@@ -130,6 +134,9 @@ class _Scrape(Collector):
         for name, count in sorted(self._snapshot.decisions.items()):
             decisions.add_metric([name], count)
         yield decisions
+        busy = CounterMetricFamily("arauto_refused_busy", "Requests refused because a process had too much to do.")
+        busy.add_metric([], self._snapshot.refused_busy)
+        yield busy
         yield GaugeMetricFamily("arauto_database_up", "1 when the database answers.", value=float(self._up))
         yield GaugeMetricFamily("arauto_workers", "Server processes.", value=float(self._workers))
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from arauto.core.errors import NotFoundError, StoreError
-from arauto.edge import assets
+from arauto.core.errors import BusyError, NotFoundError, StoreError
+from arauto.edge import served
 from arauto.loop.decide import foreign_origin, unknown_key
 from arauto.server.meters import FORMAT, exposition
 from arauto.server.wire import Call, Desk, Erased, Health, KeyQuery
@@ -38,7 +38,9 @@ async def healthz(_desk: Desk, _call: Call) -> Health:
 
 
 async def readyz(desk: Desk, _call: Call) -> Health:
-    """Alive, and the database answers."""
+    """Alive, the database answers, and the server is not about to end."""
+    if desk.drain.on:
+        raise BusyError("the server is about to end", mend="ask another one")
     if not await database_up(desk):
         raise StoreError("the database does not answer", mend="look whether it runs")
     return Health(status="ready", version=VERSION)
@@ -56,8 +58,9 @@ async def database_up(desk: Desk) -> bool:
 
 async def metrics(desk: Desk, _call: Call) -> Response:
     """Counters for Prometheus."""
-    own = desk.meters.snapshot(desk.runtime.counts, desk.runtime.served())
-    body = exposition(desk.board.add_up(own), database_up=await database_up(desk), workers=desk.settings.workers)
+    body = exposition(
+        desk.board.add_up(desk.snapshot()), database_up=await database_up(desk), workers=desk.settings.workers
+    )
     return Response(body, headers={"content-type": FORMAT})
 
 
@@ -84,7 +87,7 @@ async def snippet(_desk: Desk, call: Call) -> Response:
 async def edge_file(_desk: Desk, call: Call) -> Response:
     """One of the edge room's files: a module, or the shipped model under its hash."""
     name = call.params["name"]
-    asset = assets().get(name)
+    asset = served().get(name)
     if asset is None:
         raise NotFoundError(
             "is not a file of the edge room", field="name", mend="see `arauto edge export` for the names"

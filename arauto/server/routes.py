@@ -9,6 +9,7 @@ from arauto.core.errors import (
     ArautoError,
     AuthError,
     BriefError,
+    BusyError,
     ConflictError,
     EventError,
     ForbiddenError,
@@ -19,9 +20,10 @@ from arauto.core.errors import (
     StoreError,
     TooLargeError,
 )
-from arauto.core.events import DecideQuery, EventBatch
+from arauto.core.events import CandidatesQuery, DecideQuery, EventBatch
 from arauto.loop import (
     CampaignDetail,
+    CandidatesAnswer,
     DecideAnswer,
     EventsAnswer,
     Experiment,
@@ -75,6 +77,7 @@ ROUTES: tuple[Route, ...] = (
         answers={200: DecideAnswer},
         errors=(
             AuthError,
+            BusyError,
             ConflictError,
             ForbiddenError,
             InputError,
@@ -86,6 +89,18 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST",
+        path="/v1/candidates",
+        name="candidates",
+        summary="Several variants with receipts, of which the device chooses one.",
+        auth="public",
+        body=CandidatesQuery,
+        limit=DECIDE_LIMIT,
+        answers={200: CandidatesAnswer},
+        errors=(AuthError, ConflictError, ForbiddenError, InputError, NotFoundError, RateLimitError, TooLargeError),
+        hot=True,
+    ),
+    Route(
+        method="POST",
         path="/v1/events",
         name="events",
         summary="What happened. Answered after the commit; a repeat changes nothing.",
@@ -93,7 +108,16 @@ ROUTES: tuple[Route, ...] = (
         body=EventBatch,
         limit=EVENTS_LIMIT,
         answers={200: EventsAnswer},
-        errors=(AuthError, EventError, ForbiddenError, RateLimitError, ReceiptError, StoreError, TooLargeError),
+        errors=(
+            AuthError,
+            BusyError,
+            EventError,
+            ForbiddenError,
+            RateLimitError,
+            ReceiptError,
+            StoreError,
+            TooLargeError,
+        ),
         hot=True,
     ),
     Route(
@@ -370,11 +394,11 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/readyz",
         name="readyz",
-        summary="Whether the database answers.",
+        summary="Whether new requests are welcome: the database answers, and the server is not about to end.",
         auth="open",
         handler=public.readyz,
         answers={200: Health},
-        errors=(StoreError,),
+        errors=(BusyError, StoreError),
     ),
     Route(
         method="GET",

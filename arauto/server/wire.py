@@ -17,7 +17,8 @@ from arauto.core.people import Role
 from arauto.core.settings import Settings
 from arauto.dashboard import Live
 from arauto.loop import ReleaseAction, Runtime
-from arauto.server.meters import Board, Meters
+from arauto.server.meters import Board, Meters, Snapshot
+from arauto.server.pressure import Drain, Overload
 
 Auth = Literal["open", "public", "admin"]
 """``open``: anyone, and no limit. ``public``: anyone, within the rate limit. ``admin``: the token, or the session of
@@ -55,16 +56,24 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """What handlers share in one process."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, meters: Meters, board: Board) -> None:
+    def __init__(
+        self, settings: Settings, runtime: Runtime, meters: Meters, board: Board, overload: Overload, drain: Drain
+    ) -> None:
         self.settings = settings
         self.runtime = runtime
         self.store = runtime.store
         self.meters = meters
         self.board = board
+        self.overload = overload
+        self.drain = drain
         self.live = Live()
         """What open dashboards look at."""
         self.document = b""
         """The OpenAPI document, ready to send."""
+
+    def snapshot(self) -> Snapshot:
+        """Everything that this process has counted."""
+        return self.meters.snapshot(self.runtime.counts, self.runtime.served(), self.overload.refused)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

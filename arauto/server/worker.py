@@ -20,31 +20,42 @@ from arauto.server.bridge import Bridge, RsgiProtocol, RsgiScope
 from arauto.server.front import Front
 from arauto.server.gate import Gate
 from arauto.server.limits import Addresses, Limiter
+from arauto.server.logs import start_logging
 from arauto.server.meters import Board, Meters
+from arauto.server.pressure import Drain, Overload
+from arauto.server.sockets import guard_listeners
+from arauto.server.traces import open_traces
 from arauto.server.web import build
 from arauto.server.wire import Desk
 from arauto.store import Store
 
 BOARD = "_ARAUTO_BOARD"
 """Environment variable: the folder in which the processes of one server leave their counters."""
-STOPPING = "_ARAUTO_STOPPING"
-"""Environment variable: the file that is there once the server is told to end. Its processes wait for the answers that
-they are giving, and a stream to a dashboard would never be given."""
-STOPPING_S = 0.25
+DRAIN = "_ARAUTO_DRAIN"
+"""Environment variable: the file that is there when the server is about to end."""
+SIGN_S = 0.25
+"""How often a process looks whether the sign of the end was given."""
 BOARD_S = 2.0
 PARENT_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
-def make_front(settings: Settings, runtime: Runtime, board: Board | None = None) -> tuple[Front, Desk]:
+def make_front(
+    settings: Settings,
+    runtime: Runtime,
+    board: Board | None = None,
+    overload: Overload | None = None,
+    drain: Drain | None = None,
+) -> tuple[Front, Desk]:
     """The whole server of one process, on an open runtime."""
     limiter, addresses, meters = Limiter(settings.rate_limit), Addresses(settings.trusted_proxies), Meters()
-    desk = Desk(settings, runtime, meters, board or Board(None))
+    overload, drain = overload or Overload(), drain or Drain(None)
+    desk = Desk(settings, runtime, meters, board or Board(None), overload, drain)
     sessions = Sessions(runtime.store, runtime.clock)
     pages = list(create_dashboard(runtime, sessions, desk.live).routes)
     web = build(desk, limiter, addresses, Gate(runtime, sessions), pages)
-    return Front(runtime, Bridge(web), limiter, addresses, meters), desk
+    return Front(runtime, Bridge(web), limiter, addresses, meters, overload, drain), desk
 
 
 class Worker:
@@ -54,10 +65,13 @@ class Worker:
         self._settings = load_settings()
         folder = os.environ.get(BOARD)
         self._board = Board(Path(folder) if folder else None)
-        self._tasks: list[asyncio.Task[None]] = []
+        sign = os.environ.get(DRAIN)
+        self._drain = Drain(Path(sign) if sign else None)
+        self._overload = Overload()
+        self._tasks: list[asyncio.Task[Any]] = []
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        start_logging()
+        start_logging(self._settings.log_format)
         try:
             loop.run_until_complete(self._open())
         except ArautoError as error:
@@ -72,14 +86,27 @@ class Worker:
 
     async def _open(self) -> None:
         self._runtime = await Runtime.open(self._settings)
-        self._front, self._desk = make_front(self._settings, self._runtime, self._board)
-        beside = (end_with_parent(), self._leave_counts(), self._front.watch(), self._settle(), self._end_streams())
+        self._front, self._desk = make_front(self._settings, self._runtime, self._board, self._overload, self._drain)
+        self._traces = open_traces(self._settings, await self._runtime.store.receipt_secret())
+        if self._traces is not None:
+            self._front.traces, self._runtime.watch = self._traces, self._traces.told
+        beside: tuple[Coroutine[Any, Any, Any], ...] = (
+            end_with_parent(),
+            self._leave_counts(),
+            self._front.watch(),
+            self._overload.watch(),
+            self._settle(),
+            guard_listeners(),
+            self._end_streams(),
+        )
         self._tasks = [asyncio.create_task(one) for one in beside]
         _freeze()
 
     async def _close(self) -> None:
         await end(*self._tasks)
         await self._runtime.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
 
     async def _settle(self) -> None:
         """The audience is made after the start: its visitors, and the libraries that find segments, stay as well."""
@@ -87,17 +114,16 @@ class Worker:
         _freeze()
 
     async def _end_streams(self) -> None:
-        if told := os.environ.get(STOPPING):
-            file = Path(told)
-            while not file.exists():  # noqa: ASYNC110, ASYNC240  (a signal of a process is not passed on to its children)
-                await asyncio.sleep(STOPPING_S)
-            await self._desk.live.close()
+        """A process waits for the answers that it is giving, and a stream to a dashboard would never be given."""
+        while not self._drain.on:  # noqa: ASYNC110  (a file is the sign: other processes give it)
+            await asyncio.sleep(SIGN_S)
+        await self._desk.live.close()
 
     async def _leave_counts(self) -> None:
         while True:
             await asyncio.sleep(BOARD_S)
             try:
-                self._board.leave(self._desk.meters.snapshot(self._runtime.counts, self._runtime.served()))
+                self._board.leave(self._desk.snapshot())
             except OSError as error:
                 log.warning("the counters could not be left: %s", where(error))
 
@@ -121,8 +147,9 @@ def do_jobs(*, of_server: bool = False) -> None:
 
     ``of_server``: it is a server's, which alone ends it, and must not outlive it.
     """
-    start_logging()
-    asyncio.run(_do_jobs(load_settings(), of_server))
+    settings = load_settings()
+    start_logging(settings.log_format)
+    asyncio.run(_do_jobs(settings, of_server))
 
 
 async def _do_jobs(settings: Settings, of_server: bool) -> None:
@@ -140,11 +167,3 @@ async def _do_jobs(settings: Settings, of_server: bool) -> None:
         await store.jobs.run_worker(stop)
     if watch is not None:
         await end(watch)
-
-
-def start_logging() -> None:
-    """Our own warnings to standard error; of the libraries only errors."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
-    logging.getLogger("arauto").setLevel(logging.INFO)

@@ -1,9 +1,10 @@
 """What happened, and what exists: the event log with its rollups, the catalogue, jobs, privacy. One PostgreSQL."""
 
+from arauto.store.archive import Archived
 from arauto.store.backup import backup, restore
 from arauto.store.catalogue import Catalogue
 from arauto.store.events import EventLog
-from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, RoundTally, TaskRow
+from arauto.store.federated import FederatedModel, FederatedRounds, RoundRow, SiteRow, TaskRow
 from arauto.store.forms import Forms
 from arauto.store.health import Health
 from arauto.store.jobs import JobContext, Jobs
@@ -17,7 +18,6 @@ from arauto.store.records import (
     AuditEntry,
     Consent,
     Counts,
-    EdgeUse,
     FirstKit,
     GroupOutcomes,
     JobState,
@@ -52,13 +52,13 @@ __all__ = [
     "ZERO_BUCKET",
     "AppendStatus",
     "Appended",
+    "Archived",
     "ArmOutcomes",
     "ArmTotals",
     "AuditEntry",
     "Catalogue",
     "Consent",
     "Counts",
-    "EdgeUse",
     "EventLog",
     "FederatedModel",
     "FederatedRounds",
@@ -83,8 +83,8 @@ __all__ = [
     "Rollouts",
     "Rollups",
     "RoundRow",
-    "RoundTally",
     "SeriesPoint",
+    "SiteRow",
     "StageMark",
     "StageTotals",
     "StageVital",

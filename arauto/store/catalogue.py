@@ -276,10 +276,10 @@ class Catalogue:
                 " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (sha256) DO UPDATE SET name = models.name RETURNING *",
                 [name, sha256, parent, _json(data_window or {}), _json(metrics or {}), self._clock.now_ms()],
             )
-        return ModelRow(**row)
+        return msgspec.convert(row, ModelRow)
 
     async def models(self) -> list[ModelRow]:
-        return [ModelRow(**row) for row in await self._database.fetch("SELECT * FROM models ORDER BY id")]
+        return msgspec.convert(await self._database.fetch("SELECT * FROM models ORDER BY id"), list[ModelRow])
 
     async def add_release(self, model_id: int, stage: str, share: float, note: str, actor: str) -> ReleaseRow:
         """Write down a step of a model's release: from now on it has ``share`` (0 to 1) of the traffic."""
@@ -291,10 +291,10 @@ class Catalogue:
                 [_key(model_id), stage, share, note, actor, self._clock.now_ms()],
             )
             await self._audit(connection, actor, f"release.{stage}", f"model:{model_id}", {"share": share})
-        return ReleaseRow(**row)
+        return msgspec.convert(row, ReleaseRow)
 
     async def releases(self) -> list[ReleaseRow]:
-        return [ReleaseRow(**row) for row in await self._database.fetch("SELECT * FROM releases ORDER BY id")]
+        return msgspec.convert(await self._database.fetch("SELECT * FROM releases ORDER BY id"), list[ReleaseRow])
 
     async def _keep_brief(self, connection: Connection, brief: Brief, now: int) -> int:
         """The id of the brief, and of its brand; the same brief again is the same row."""

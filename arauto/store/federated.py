@@ -11,61 +11,59 @@ from contextlib import asynccontextmanager
 from typing import LiteralString
 
 import msgspec
+from psycopg.rows import DictRow
 
 from arauto.core.clock import Clock
 from arauto.core.errors import ConflictError, NotFoundError
 from arauto.store.database import Connection, Database
 
 _ROUND: LiteralString = (
-    "SELECT id, task, offer, secret, rho, charged, phase, deadline_ms, patience_ms, reason, receipt"
-    " FROM federated_rounds"
+    "SELECT id, task, offer, rho, charged, phase, deadline_ms, patience_ms, reason, receipt, opened_ms, ended_ms,"
+    " joined, shared, delivered, unmasked, update_norm FROM federated_rounds"
 )
-OPEN = ("join", "shares", "masked", "unmask")
+_TASK: LiteralString = "SELECT name, epsilon, delta, rho, free FROM federated_tasks"
+_MODEL: LiteralString = (
+    "SELECT task, version, sha256, weights, state, round, ARRAY(SELECT rollout_id FROM federated_releases r"
+    " WHERE r.task = m.task AND r.version = m.version ORDER BY 1) AS rollouts FROM federated_models m"
+)
+_SITE: LiteralString = "SELECT name, quota, created_ms, revoked_ms FROM federated_sites"
 
 
 class TaskRow(msgspec.Struct, frozen=True):
-    """A task: what one device may give to it in all (ε at δ), and ρ paid so far."""
+    """A task: what one device may give to it in all (ε at δ), ρ paid so far, and whether anyone may join (``free``)."""
 
     name: str
     epsilon: float
     delta: float
     rho: float
+    free: bool = False
 
 
 class RoundRow(msgspec.Struct, frozen=True):
-    """A round as it stands."""
+    """A round as it stands. ``joined`` … ``unmasked``: messages taken in each phase that has ended; ``update_norm``: of
+    the mean update, L2."""
 
     id: str
     task: str
     offer: bytes
-    secret: bytes
     rho: float
-    charged: bool
-    phase: str
-    deadline_ms: int
     patience_ms: int
-    reason: str
-    receipt: bytes | None
-
-    def __repr__(self) -> str:
-        return f"RoundRow({self.id}, {self.task}, {self.phase})"
-
-
-class RoundTally(msgspec.Struct, frozen=True, kw_only=True):
-    """A round for the eye. ``messages``: how many of each phase were taken; ``rho`` counts once it is ``charged``."""
-
-    id: str
-    task: str
-    phase: str
     deadline_ms: int
-    rho: float
-    charged: bool
-    reason: str
-    messages: dict[str, int]
+    charged: bool = False
+    phase: str = "join"
+    reason: str = ""
+    receipt: bytes | None = None
+    opened_ms: int = 0
+    ended_ms: int | None = None
+    joined: int | None = None
+    shared: int | None = None
+    delivered: int | None = None
+    unmasked: int | None = None
+    update_norm: float | None = None
 
 
 class FederatedModel(msgspec.Struct, frozen=True):
-    """A model of a task. ``weights``: float32, little-endian; ``round`` None: the first."""
+    """A model of a task. ``weights``: float32, little-endian; ``round`` None: the first; ``rollouts``: its releases."""
 
     task: str
     version: int
@@ -73,6 +71,16 @@ class FederatedModel(msgspec.Struct, frozen=True):
     weights: bytes
     state: bytes
     round: str | None
+    rollouts: tuple[int, ...] = ()
+
+
+class SiteRow(msgspec.Struct, frozen=True):
+    """Who may let ``quota`` clients a round in."""
+
+    name: str
+    quota: int
+    created_ms: int
+    revoked_ms: int | None = None
 
 
 class FederatedRounds:
@@ -82,70 +90,61 @@ class FederatedRounds:
         self._database = database
         self._clock = clock
 
-    async def new_task(self, name: str, epsilon: float, delta: float, weights: bytes, sha256: str) -> None:
+    async def new_task(
+        self, name: str, epsilon: float, delta: float, weights: bytes, sha256: str, *, free: bool = False
+    ) -> None:
         """Raises :class:`ConflictError` when there is one of that name."""
         async with self._database.transaction() as connection:
             made = await connection.execute(
-                "INSERT INTO federated_tasks (name, epsilon, delta, created_ms) VALUES (%s, %s, %s, %s)"
+                "INSERT INTO federated_tasks (name, epsilon, delta, free, created_ms) VALUES (%s, %s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
-                [name, epsilon, delta, self._clock.now_ms()],
+                [name, epsilon, delta, free, self._clock.now_ms()],
             )
             if made.rowcount == 0:
                 raise ConflictError(f"there is a task {name!r} already", field="task", mend="choose another name")
-            await self._model(connection, FederatedModel(name, 1, sha256, weights, b"", None))
+            await self._insert(connection, FederatedModel(name, 1, sha256, weights, b"", None))
 
     async def task(self, name: str) -> TaskRow:
         """Raises :class:`NotFoundError`."""
-        row = await self._database.fetch_one(
-            "SELECT name, epsilon, delta, rho FROM federated_tasks WHERE name = %s", [name]
-        )
+        row = await self._database.fetch_one(_TASK + " WHERE name = %s", [name])
         if row is None:
             raise NotFoundError(f"there is no task {name!r}", field="task", mend="make it first")
         return TaskRow(**row)
 
     async def tasks(self) -> list[TaskRow]:
         """All tasks, by name."""
-        rows = await self._database.fetch("SELECT name, epsilon, delta, rho FROM federated_tasks ORDER BY name")
-        return [TaskRow(**row) for row in rows]
-
-    async def tally(self, limit: int = 50) -> list[RoundTally]:
-        """The last rounds, the latest first, with how many messages each phase took."""
-        rows = await self._database.fetch(
-            "SELECT r.id, r.task, r.phase, r.deadline_ms, r.rho, r.charged, r.reason, coalesce((SELECT"
-            " jsonb_object_agg(phase, n) FROM (SELECT phase, count(*) AS n FROM federated_messages m"
-            " WHERE m.round = r.id GROUP BY 1) AS counted), '{}') AS messages"
-            " FROM federated_rounds r ORDER BY r.deadline_ms DESC, r.id LIMIT %s",
-            [limit],
-        )
-        return [RoundTally(**row) for row in rows]
-
-    async def versions(self, task: str, limit: int = 20) -> list[FederatedModel]:
-        """The last models of a task, the oldest of them first."""
-        rows = await self._database.fetch(
-            "SELECT task, version, sha256, weights, state, round FROM federated_models WHERE task = %s"
-            " ORDER BY version DESC LIMIT %s",
-            [task, limit],
-        )
-        return [FederatedModel(**row) for row in reversed(rows)]
+        return [TaskRow(**row) for row in await self._database.fetch(_TASK + " ORDER BY name")]
 
     async def model(self, task: str, version: int | None = None) -> FederatedModel:
         """The last model of a task, or that version. Raises :class:`NotFoundError`."""
         row = await self._database.fetch_one(
-            "SELECT task, version, sha256, weights, state, round FROM federated_models"
-            " WHERE task = %s AND (%s::integer IS NULL OR version = %s) ORDER BY version DESC LIMIT 1",
+            _MODEL + " WHERE task = %s AND (%s::integer IS NULL OR version = %s) ORDER BY version DESC LIMIT 1",
             [task, version, version],
         )
         if row is None:
             raise NotFoundError(f"task {task!r} has no such model", field="task", mend="make the task first")
-        return FederatedModel(**row)
+        return _model(row)
+
+    async def models(self, task: str) -> list[FederatedModel]:
+        """The registry of a task, oldest first."""
+        rows = await self._database.fetch(_MODEL + " WHERE task = %s ORDER BY version", [task])
+        return [_model(row) for row in rows]
+
+    async def released(self, task: str, version: int, rollout_id: int) -> None:
+        """Write down that a release of the model was begun."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO federated_releases (task, version, rollout_id) VALUES (%s, %s, %s)",
+                [task, version, rollout_id],
+            )
 
     async def open_round(self, row: RoundRow) -> None:
         """Raises :class:`ConflictError` while another round of the task is open."""
         async with self._database.transaction() as connection:
             made = await connection.execute(
-                "INSERT INTO federated_rounds (id, task, offer, secret, rho, phase, deadline_ms, patience_ms)"
-                " VALUES (%s, %s, %s, %s, %s, 'join', %s, %s) ON CONFLICT DO NOTHING",
-                [row.id, row.task, row.offer, row.secret, row.rho, row.deadline_ms, row.patience_ms],
+                "INSERT INTO federated_rounds (id, task, offer, rho, phase, deadline_ms, patience_ms, opened_ms)"
+                " VALUES (%s, %s, %s, %s, 'join', %s, %s, %s) ON CONFLICT DO NOTHING",
+                [row.id, row.task, row.offer, row.rho, row.deadline_ms, row.patience_ms, self._clock.now_ms()],
             )
             if made.rowcount == 0:
                 raise ConflictError(f"a round of {row.task!r} is open", field="task", mend="wait until it has ended")
@@ -162,9 +161,9 @@ class FederatedRounds:
         where: LiteralString = " WHERE phase NOT IN ('done', 'failed')" if open_only else ""
         return [RoundRow(**row) for row in await self._database.fetch(_ROUND + where + " ORDER BY deadline_ms, id")]
 
-    async def put(self, round_id: str, phase: str, sender: str, frame: bytes) -> bool:
-        """Keep a message that was taken in ``phase``. False when the round has moved on, or the sender has one there
-        with other bytes; the same bytes again are welcome."""
+    async def put(self, round_id: str, phase: str, sender: str, frame: bytes, ticket: str | None = None) -> bool:
+        """Keep a message that was taken in ``phase``. False when the round has moved on, the sender has one there
+        with other bytes, or another sender used its ``ticket``; the same bytes again are welcome."""
         async with self._database.transaction() as connection:
             # Shared with other messages, exclusive with a move: what is kept here, the move sees.
             found = await connection.execute("SELECT phase FROM federated_rounds WHERE id = %s FOR SHARE", [round_id])
@@ -172,9 +171,9 @@ class FederatedRounds:
             if row is None or row["phase"] != phase:
                 return False
             await connection.execute(
-                "INSERT INTO federated_messages (round, phase, sender, frame) VALUES (%s, %s, %s, %s)"
+                "INSERT INTO federated_messages (round, phase, sender, frame, ticket) VALUES (%s, %s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
-                [round_id, phase, sender, frame],
+                [round_id, phase, sender, frame, ticket],
             )
             found = await connection.execute(
                 "SELECT frame = %s AS same FROM federated_messages WHERE round = %s AND phase = %s AND sender = %s",
@@ -208,8 +207,58 @@ class FederatedRounds:
                 self._clock,
             )
 
+    async def forget(self, before_ms: int) -> int:
+        """Drop the messages of rounds that ended before; gives how many rounds. Figures, receipts and models stay."""
+        async with self._database.transaction() as connection:
+            gone = await connection.execute(
+                "WITH old AS (SELECT id FROM federated_rounds WHERE ended_ms < %s), dropped AS (DELETE FROM"
+                " federated_messages m USING old WHERE m.round = old.id RETURNING m.round)"
+                " SELECT count(DISTINCT round) AS rounds FROM dropped",
+                [before_ms],
+            )
+            row = await gone.fetchone()
+            return int(row["rounds"]) if row else 0
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """Messages kept by round and phase, of rounds that are open."""
+        rows = await self._database.fetch(
+            "SELECT m.round, m.phase, count(*) AS many FROM federated_messages m"
+            " JOIN federated_rounds r ON r.id = m.round WHERE r.phase NOT IN ('done', 'failed') GROUP BY 1, 2"
+        )
+        return {(row["round"], row["phase"]): int(row["many"]) for row in rows}
+
+    async def new_site(self, name: str, sha256: bytes, quota: int) -> None:
+        """Let a site in, or give it another key and quota."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO federated_sites (name, sha256, quota, created_ms) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, quota = excluded.quota, revoked_ms = NULL",
+                [name, sha256, quota, self._clock.now_ms()],
+            )
+
+    async def revoke_site(self, name: str) -> None:
+        """Its key and its tokens count no more. Raises :class:`NotFoundError`."""
+        async with self._database.transaction() as connection:
+            done = await connection.execute(
+                "UPDATE federated_sites SET revoked_ms = %s WHERE name = %s", [self._clock.now_ms(), name]
+            )
+            if done.rowcount == 0:
+                raise NotFoundError(f"there is no site {name!r}", field="site", mend="arauto federated sites")
+
+    async def sites(self) -> list[SiteRow]:
+        """All sites, revoked ones too, by name."""
+        rows = await self._database.fetch(_SITE + " ORDER BY name")
+        return [SiteRow(**row) for row in rows]
+
+    async def site(self, *, name: str | None = None, sha256: bytes | None = None) -> SiteRow | None:
+        """The site of that name, or of that key, if it may let clients in."""
+        row = await self._database.fetch_one(
+            _SITE + " WHERE (name = %s OR sha256 = %s) AND revoked_ms IS NULL", [name, sha256]
+        )
+        return SiteRow(**row) if row else None
+
     @staticmethod
-    async def _model(connection: Connection, model: FederatedModel, now_ms: int = 0) -> None:
+    async def _insert(connection: Connection, model: FederatedModel, now_ms: int = 0) -> None:
         await connection.execute(
             "INSERT INTO federated_models (task, version, sha256, weights, state, round, created_ms)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -226,18 +275,35 @@ class Move:
         self.row = row
         self.taken = taken
 
-    async def to(self, phase: str, *, reason: str = "", receipt: bytes | None = None) -> None:
-        """Write the next phase and its deadline."""
+    async def to(
+        self, phase: str, *, reason: str = "", receipt: bytes | None = None, norm: float | None = None
+    ) -> None:
+        """Write the next phase and its deadline, and how many messages the one that ends took."""
+        now = self._clock.now_ms()
+        taken = sum(one == self.row.phase for one, _ in self.taken)
         await self._connection.execute(
-            "UPDATE federated_rounds SET phase = %s, reason = %s, receipt = %s, deadline_ms = %s WHERE id = %s",
-            [phase, reason, receipt, self._clock.now_ms() + self.row.patience_ms, self.row.id],
+            "UPDATE federated_rounds SET reason = %s, receipt = %s, deadline_ms = %s, ended_ms = %s, update_norm = %s,"
+            " joined = CASE phase WHEN 'join' THEN %s ELSE joined END,"
+            " shared = CASE phase WHEN 'shares' THEN %s ELSE shared END,"
+            " delivered = CASE phase WHEN 'masked' THEN %s ELSE delivered END,"
+            " unmasked = CASE phase WHEN 'unmask' THEN %s ELSE unmasked END, phase = %s WHERE id = %s",
+            [
+                reason,
+                receipt,
+                now + self.row.patience_ms,
+                now if phase in ("done", "failed") else None,
+                norm,
+                *(taken,) * 4,
+                phase,
+                self.row.id,
+            ],
         )
 
     async def charge(self) -> TaskRow:
         """Put the round's ρ on its task, once; gives the task as it then is."""
         await self._connection.execute("UPDATE federated_rounds SET charged = true WHERE id = %s", [self.row.id])
         found = await self._connection.execute(
-            "UPDATE federated_tasks SET rho = rho + %s WHERE name = %s RETURNING name, epsilon, delta, rho",
+            "UPDATE federated_tasks SET rho = rho + %s WHERE name = %s RETURNING name, epsilon, delta, rho, free",
             [0.0 if self.row.charged else self.row.rho, self.row.task],
         )
         row = await found.fetchone()
@@ -247,4 +313,8 @@ class Move:
 
     async def model(self, model: FederatedModel) -> None:
         """The model that the round made."""
-        await FederatedRounds._model(self._connection, model, self._clock.now_ms())
+        await FederatedRounds._insert(self._connection, model, self._clock.now_ms())
+
+
+def _model(row: DictRow) -> FederatedModel:
+    return FederatedModel(**{**row, "rollouts": tuple(row["rollouts"])})

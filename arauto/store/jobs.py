@@ -106,11 +106,17 @@ class Jobs:
 
         self._app.task(name=name, pass_context=True, retry=_PutBack())(perform)
 
-    async def defer(self, name: str, args: Mapping[str, Any]) -> int:
-        """Put a job into the queue. ``args`` is plain data; it must name no visitor, for finished jobs are kept."""
+    async def defer(self, name: str, args: Mapping[str, Any], *, once: bool = False) -> int:
+        """Put a job into the queue. ``args`` is plain data; it must name no visitor, for finished jobs are kept.
+
+        ``once``: 0, and nothing is done, while a job of that name waits already.
+        """
         await self._open()
         try:
-            return await self._app.configure_task(name).defer_async(args=dict(args))
+            task = self._app.configure_task(name, queueing_lock=name if once else None)
+            return await task.defer_async(args=dict(args))
+        except exceptions.AlreadyEnqueued:
+            return 0
         except exceptions.ConnectorException as failure:
             raise StoreError(f"the job was not put into the queue: {failure}", mend="try again") from failure
 

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
 from psycopg.rows import DictRow
 
 from arauto.core.clock import Clock
@@ -42,7 +43,7 @@ class Privacy:
 
     async def consents(self, visitor: UUID) -> list[Consent]:
         rows = await self._database.fetch("SELECT * FROM consents WHERE visitor_id = %s ORDER BY site_id", [visitor])
-        return [Consent(**row) for row in rows]
+        return msgspec.convert(rows, list[Consent])
 
     async def export(self, visitor: UUID) -> dict[str, Any]:
         """Everything kept of a visitor, ready for JSON: ``visitor``, ``consent``, ``exposures``, ``events``.

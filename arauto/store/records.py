@@ -253,17 +253,6 @@ class Notice(msgspec.Struct, frozen=True):
     id: int
 
 
-class EdgeUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What devices told of one version of their model: how many answers, milliseconds at the median and the 95th
-    percentile, and how many of them came from the fallback instead."""
-
-    model: str
-    answers: int
-    p50: float | None
-    p95: float | None
-    fallbacks: int
-
-
 class Consent(msgspec.Struct, frozen=True, kw_only=True):
     """What a visitor agreed to on a site."""
 

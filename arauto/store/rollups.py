@@ -12,13 +12,12 @@ import msgspec
 from psycopg.rows import DictRow
 
 from arauto.core.campaign import DAY_MS, Goal
-from arauto.core.events import MARKS, PART_MS, VitalName
+from arauto.core.events import CHOSEN, MARKS, PART_MS, VitalName
 from arauto.store.database import Database
 from arauto.store.records import (
     COUNTERS,
     ArmOutcomes,
     ArmTotals,
-    EdgeUse,
     GroupOutcomes,
     PartTotals,
     Recount,
@@ -40,7 +39,7 @@ KEEP_WEIGHTS_MS = 7 * 86_400_000
 # Sums of squares may pass 64 bits, and come as text.
 _SUMS = ", ".join(f"sum({name})::{'text' if name == 'value_sq' else 'bigint'} AS {name}" for name in COUNTERS)
 _TOTALS = (
-    f"SELECT variant_id, segment, {_SUMS} FROM rollups WHERE campaign_id = %s AND step = 0"  # noqa: S608
+    f"SELECT variant_id, segment, {_SUMS} FROM rollups WHERE campaign_id = %s AND step = 0 AND stage >= %s"  # noqa: S608
     " GROUP BY 1, 2 HAVING sum(impressions) <> 0 ORDER BY 1, 2"
 ).encode()
 # As one JSON text, which is read ten times faster than thousands of rows.
@@ -57,7 +56,8 @@ _STAGES = (
 ).encode()
 _PARTS = (
     f"SELECT variant_id, segment, (bucket %% %s / %s)::integer AS part, {_SUMS} FROM rollups"  # noqa: S608
-    " WHERE campaign_id = %s AND step = %s GROUP BY 1, 2, 3 HAVING sum(impressions) <> 0 ORDER BY 1, 2, 3"
+    " WHERE campaign_id = %s AND step = %s AND stage > -2 GROUP BY 1, 2, 3 HAVING sum(impressions) <> 0"
+    " ORDER BY 1, 2, 3"
 ).encode()
 _EVERY: LiteralString = "(SELECT * FROM exposures WHERE campaign_id = %(id)s AND shown_ms IS NOT NULL) AS every"
 # A decision of stage -1 was a repeat, or of a visitor who withdrew consent (docs/decisions/0014).
@@ -81,9 +81,13 @@ class Rollups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def totals(self, campaign_id: int) -> list[ArmTotals]:
-        """The whole campaign, by variant and segment, in that order. Arms that were never seen are not listed."""
-        rows = await self._database.fetch(_TOTALS, [campaign_id])
+    async def totals(self, campaign_id: int, *, fair: bool = False) -> list[ArmTotals]:
+        """The whole campaign, by variant and segment, in that order. Arms that were never seen are not listed.
+
+        ``fair`` leaves out what a device chose by its own lights (:data:`~arauto.core.events.CHOSEN`): what is learned
+        from and tested is drawn by the propensities alone.
+        """
+        rows = await self._database.fetch(_TOTALS, [campaign_id, CHOSEN + fair])
         return [ArmTotals(**_exact(row)) for row in rows]
 
     async def series(self, campaign_id: int, *, step: Step, since_ms: int | None = None) -> list[SeriesPoint]:
@@ -121,8 +125,17 @@ class Rollups:
             marks=[StageMark(**row) for row in marks],
         )
 
+    async def marks(self, campaign_id: int, name: str) -> dict[int, int]:
+        """How many decisions of each variant told of ``name`` (:data:`~arauto.core.events.MARKS`)."""
+        rows = await self._database.fetch(
+            "SELECT variant_id, sum(marks)::bigint AS marks FROM rollup_marks"
+            " WHERE campaign_id = %s AND name = %s GROUP BY 1 HAVING sum(marks) <> 0",
+            [campaign_id, name],
+        )
+        return {row["variant_id"]: row["marks"] for row in rows}
+
     async def parts(self, campaign_id: int) -> list[PartTotals]:
-        """The whole campaign, by variant, segment and part of the day (of UTC), in that order."""
+        """The whole campaign (what devices chose left out), by variant, segment and part of the day, in that order."""
         rows = await self._database.fetch(_PARTS, [DAY_MS, PART_MS, campaign_id, STEPS["hour"]])
         return [PartTotals(**_exact(row)) for row in rows]
 
@@ -130,7 +143,8 @@ class Rollups:
         """Each variant's outcomes beside their propensities. Reads every exposure of the campaign: for a test's
         verdict, not for a screen that renews itself.
 
-        ``by_visitor`` takes the first decision of each visitor only (and each anonymous one); the holdout is left out.
+        ``by_visitor`` takes the first decision of each visitor only (and each anonymous one); the holdout is left out,
+        and so is what devices chose.
         """
         x = _OUTCOMES[goal]
         source = _FIRST if by_visitor else _EVERY
@@ -139,7 +153,7 @@ class Rollups:
             + x
             + " AS x FROM "
             + source
-            + " WHERE stage <> 1 AND propensity > 0 AND "
+            + " WHERE stage NOT IN (-2, 1) AND propensity > 0 AND "
             + x
             + " IS NOT NULL),"
             " span AS (SELECT (min(decided_ms) + max(decided_ms)) / 2 AS middle FROM seen)"
@@ -171,20 +185,6 @@ class Rollups:
         )
         return {row["decisions"]: row["visitors"] for row in rows}
 
-    async def edge(self, since_ms: int) -> list[EdgeUse]:
-        """What devices told of their model since then (custom events ``edge`` with ``model``, ``ms``, ``fallback``),
-        the version used most first. Props that are not of that form do not count."""
-        rows = await self._database.fetch(
-            "SELECT left(coalesce(props ->> 'model', ''), 64) AS model, count(*) AS answers,"
-            " percentile_cont(0.5) WITHIN GROUP (ORDER BY (props ->> 'ms')::float8) AS p50,"
-            " percentile_cont(0.95) WITHIN GROUP (ORDER BY (props ->> 'ms')::float8) AS p95,"
-            " count(*) FILTER (WHERE props -> 'fallback' = 'true') AS fallbacks"
-            " FROM events WHERE type = 'custom' AND name = 'edge' AND event_id >= %s"
-            " AND jsonb_typeof(props -> 'ms') = 'number' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 50",
-            [UUID(int=since_ms << 80)],
-        )
-        return [EdgeUse(**row) for row in rows]
-
     async def last_decided(self, campaign_id: int) -> int:
         """The minute of the last decision that was seen; 0: none was."""
         row = await self._database.fetch_one(
@@ -193,8 +193,15 @@ class Rollups:
         return int(row["at"]) if row else 0
 
     async def recount(self, campaign_id: int) -> Recount:
-        """The same from the raw events, slowly: for tests and the doctor. Differs from the rollups never."""
-        rows = await self._database.fetch(_RECOUNT, [campaign_id])
+        """The same from the raw events, slowly: for tests and the doctor. Differs from the rollups never.
+
+        Of months whose events have left the database (:mod:`arauto.store.archive`) it is told by what was kept of them.
+        """
+        left = await self._database.fetch_one(
+            "SELECT coalesce(max(until_ms), 0) AS raw FROM archives WHERE dropped_ms IS NOT NULL"
+        )
+        raw = UUID(int=(left["raw"] if left else 0) << 80)
+        rows = await self._database.fetch(_RECOUNT, {"id": campaign_id, "raw": raw})
         arms: dict[tuple[int, str], Counter[str]] = {}
         stages: dict[tuple[int, str], Counter[str]] = {}
         minutes: dict[tuple[int, int], Counter[str]] = {}
@@ -215,30 +222,34 @@ class Rollups:
             " GROUP BY 1, 2, 3, 4",
             [campaign_id],
         )
+        cells = [
+            (row["variant_id"], row["stage"], row["metric"], bucket_of(row["reading"]), row["n"]) for row in readings
+        ]
+        archived = await self._database.fetch(
+            "SELECT variant_id, stage, metric::text, bucket, readings FROM archived_vitals WHERE campaign_id = %s",
+            [campaign_id],
+        )
+        cells += [(row["variant_id"], row["stage"], row["metric"], row["bucket"], row["readings"]) for row in archived]
         marks = await self._database.fetch(
-            "SELECT x.stage, e.name, count(*) AS marks FROM events e JOIN exposures x USING (decision_id)"
-            " WHERE x.campaign_id = %s AND e.type = 'custom' AND e.name = ANY (%s) AND x.stage > 0"
-            " GROUP BY 1, 2 ORDER BY 1, 2",
-            [campaign_id, list(MARKS)],
+            "SELECT stage, name, sum(marks)::bigint AS marks FROM ("
+            "SELECT x.stage, e.name, 1 AS marks FROM events e JOIN exposures x USING (decision_id)"
+            " WHERE x.campaign_id = %(id)s AND e.type = 'custom' AND e.name = ANY (%(marks)s) AND x.stage > 0"
+            " UNION ALL SELECT stage, name, marks FROM archived_marks WHERE campaign_id = %(id)s"
+            ") AS told GROUP BY 1, 2 ORDER BY 1, 2",
+            {"id": campaign_id, "marks": list(MARKS)},
         )
         return Recount(
             totals=[ArmTotals(variant_id=arm, segment=segment, **arms[arm, segment]) for arm, segment in sorted(arms)],
             minutes=[SeriesPoint(at_ms=at, variant_id=arm, **minutes[at, arm]) for at, arm in sorted(minutes)],
             hours=[SeriesPoint(at_ms=at, variant_id=arm, **hours[at, arm]) for at, arm in sorted(hours)],
-            vitals=_histograms(
-                (row["variant_id"], row["metric"], bucket_of(row["reading"]), row["n"]) for row in readings
-            ),
+            vitals=_histograms((variant, metric, bucket, n) for variant, _, metric, bucket, n in cells),
             staged=Staged(
                 totals=[
                     StageTotals(stage=stage, segment=segment, **stages[stage, segment])
                     for stage, segment in sorted(stages)
                     if stage > 0
                 ],
-                vitals=_stage_vitals(
-                    (row["stage"], row["metric"], bucket_of(row["reading"]), row["n"])
-                    for row in readings
-                    if row["stage"] > 0
-                ),
+                vitals=_stage_vitals((stage, metric, bucket, n) for _, stage, metric, bucket, n in cells if stage > 0),
                 marks=[StageMark(**row) for row in marks],
             ),
         )

@@ -9,6 +9,7 @@ from typing import Self
 from arauto.core.clock import Clock, SystemClock
 from arauto.core.settings import Settings
 from arauto.store.access import Access
+from arauto.store.archive import Archive
 from arauto.store.catalogue import Catalogue
 from arauto.store.database import Database
 from arauto.store.embedded import EmbeddedPostgres
@@ -51,6 +52,7 @@ class Store:
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
         self.states = States(database)
+        self.archive = Archive(database, clock)
         self.users = Users(database, clock)
 
     @classmethod

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arauto.audience import VisitorIndex
+from arauto.audience import PgVectors, VisitorIndex
 from arauto.audience import index as module
-from arauto.core.errors import InputError, ModelFileError, NotFoundError
+from arauto.core.errors import InputError, ModelFileError, NotFoundError, StoreError
 
 
 def clouds(count, dimensions=16, centres=20, seed=0, spread=0.25, place=0):
@@ -209,3 +209,45 @@ def test_bad_input_says_what_is_wrong():
     index.put([], np.zeros((0, 4)))
     index.put([5, 5], [[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
     assert index.vectors([5]).tolist() == [[0, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_the_same_interface_over_pgvector(settings, metric):
+    """Filled, moved, removed and opened again, it answers as the index in memory does."""
+    rows = clouds(300, dimensions=8)
+    dsn = settings.database_url.reveal()
+    with PgVectors(dsn, 8, metric=metric) as engine:
+        there, here = VisitorIndex(8, metric=metric, engine=engine), VisitorIndex(8, metric=metric)
+        for index in (there, here):
+            index.put(np.arange(300), rows)
+            index.put([3, 400], np.stack([rows[9], -rows[4]]))
+            assert index.remove(5)
+        assert not there.stale
+        queries = clouds(20, dimensions=8, seed=3)
+        allowed = np.arange(401) % 2 == 0
+        for where in (None, allowed):
+            mine, other = (index.nearest(queries, 5, allowed=where) for index in (here, there))
+            assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(mine[0], other[0], strict=True)]) >= 0.98
+            assert np.median(np.abs(mine[1] - other[1])) < 1e-5
+        assert there.vectors([400, 3]) == pytest.approx(here.vectors([400, 3]))
+    with PgVectors(dsn, 8, metric=metric) as engine:
+        again = VisitorIndex(8, metric=metric, engine=engine)
+        assert again.keys.tolist() == here.keys.tolist()
+        with pytest.raises(InputError, match="another length"):
+            PgVectors(dsn, 9)
+        engine.clear()
+        assert len(engine) == 0
+        assert engine.nearest(queries[:1], 3, None)[0].shape == (1, 0)
+        engine._run("DROP TABLE visitor_vectors")
+        with pytest.raises(StoreError, match="does not hold"):
+            again.nearest(queries[0])
+    with pytest.raises(StoreError):
+        PgVectors("host=/nowhere dbname=none", 8)
+
+
+def test_every_engine_tells_its_keys(large):
+    index, _, keys = large
+    assert index.engine.keys().tolist() == keys.tolist()
+    small = VisitorIndex(4)
+    small.put([7, 2], np.eye(4)[:2])
+    assert small.engine.keys().tolist() == [2, 7]

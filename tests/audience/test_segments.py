@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from arauto.audience import NOBODY, adjusted_rand
-from arauto.audience.segments import NO_CLUSTERS, SMALLEST, apart, cluster, drift, lookalikes, match, spread
+from arauto.audience.segments import (
+    NO_CLUSTERS,
+    SMALLEST,
+    apart,
+    chi_square_tail,
+    cluster,
+    drift,
+    lookalikes,
+    match,
+    shifted,
+    spread,
+)
 
 
 def day(centres, tastes, rng, noise=0.15):
@@ -30,7 +41,8 @@ def test_an_unchanged_week_keeps_ids_and_raises_no_alarm(town):
         fresh = cluster(rows, 6, before=clusters, seed=turn)
         fresh = match(fresh, fresh.label(rows), labels)
         now = fresh.label(rows)
-        found = drift(now, labels)
+        found = drift(now, labels, (clusters.label(rows), labels))
+        assert found.active == 3000
         assert found.agreement >= 0.8
         assert not found.shifted
         assert set(fresh.ids) == set(clusters.ids)
@@ -46,20 +58,48 @@ def test_a_planted_shift_is_found_within_a_day(town):
     moved[np.flatnonzero(tastes == 0)[:100]] = 1
     rows = day(centres, moved, rng)
     fresh = cluster(rows, 6, before=clusters)
-    found = drift(match(fresh, fresh.label(rows), labels).label(rows), labels)
+    fresh = match(fresh, fresh.label(rows), labels)
+    found = drift(fresh.label(rows), labels, (clusters.label(rows), labels))
     assert found.shifted
     assert found.moved == pytest.approx(100 / 3000, abs=0.03)
+    assert found.net == pytest.approx(100 / 3000, abs=0.005)
 
 
 def test_false_alarms_are_as_rare_as_promised():
-    """Visitors who move back and forth evenly are no shift."""
+    """Visitors who move evenly, or round in a circle, are no shift."""
     rng = np.random.default_rng(0)
-    alarms = 0
-    for _ in range(400):
+    chances = []
+    for turn in range(400):
         before = rng.integers(0, 4, 1000)
-        now = np.where(rng.random(1000) < 0.2, rng.integers(0, 4, 1000), before)
-        alarms += drift(now, before).shifted
-    assert alarms <= 4
+        step = 1 if turn % 2 else rng.integers(0, 4, 1000)
+        now = np.where(rng.random(1000) < 0.2, (before + step) % 4, before)
+        chances.append(shifted(now, before)[1])
+    assert np.mean(np.array(chances) < 0.05) <= 0.08
+    assert np.mean(np.array(chances) < 0.001) <= 0.01
+
+
+def test_a_shift_too_small_to_matter_is_no_alarm():
+    before = np.repeat([0, 1], 50_000)
+    now = before.copy()
+    now[:800] = 1
+    found = drift(now, before, (now, before))
+    assert found.p < 1e-9
+    assert found.net == pytest.approx(0.008)
+    assert not found.shifted
+    now[:1500] = 1
+    assert drift(now, before, (now, before)).shifted
+    nobody = np.full(5, NOBODY)
+    assert drift(nobody, nobody, (nobody, nobody)).agreement == 1.0
+
+
+def test_the_tail_of_chi_square_is_that_of_the_tables():
+    from scipy.special import chdtrc
+
+    for freedom in range(1, 12):
+        for statistic in (0.0, 0.3, 1.0, 7.5, 40.0, 3000.0):
+            assert chi_square_tail(statistic, freedom) == pytest.approx(
+                chdtrc(freedom, statistic), rel=1e-9, abs=1e-300
+            )
 
 
 def test_ids_follow_the_members_whatever_the_order(town):

@@ -64,7 +64,7 @@ def stage(postgres, template, tmp_path_factory):
         connection.execute(f"CREATE DATABASE browser TEMPLATE {template} STRATEGY FILE_COPY")
     url = Secret(make_conninfo(postgres, dbname="browser"))
     settings = Settings(home=tmp_path_factory.mktemp("browser"), database_url=url, port=0, rate_limit=0)
-    with running(settings) as server:
+    with running(settings, timeout=300) as server:
         yield server, settings
 
 

@@ -123,6 +123,11 @@ class Stub:
                     if stub.slow:
                         stub._wake.wait(stub.slow)
                     return self.answer(stub.decide_status, json.dumps(stub._decision(body)).encode())
+                if self.path == "/v1/candidates":
+                    stub.asked.append(body)
+                    each = [stub._decision(body) | {"variant": name, "receipt": f"receipt-{name}"} for name in "abc"]
+                    several = {"candidates": each, "shares": [0.5, 0.25, 0.25], "floor": 0.2}
+                    return self.answer(stub.decide_status, json.dumps(several).encode())
                 if stub.events_status < 500:
                     stub.batches.append(body)
                 return self.answer(stub.events_status, b"{}")

@@ -369,3 +369,42 @@ async def test_the_types_hold(tmp_path):
 def test_a_model_is_served_under_its_own_hash():
     assert isinstance(shipped(), EdgeModel)
     assert hashlib.sha256(assets()[file_name(shipped())].body).hexdigest() in file_name(shipped())
+
+
+async def test_the_efforts_of_predictions_are_numbers_alone(visit):
+    with site() as url:
+        async with visit(url) as tab:
+            assert await ready(tab)
+            found = await tab.evaluate(
+                f"async () => {{ {EDGE} const before = edge.effort();"
+                "for (let i = 0; i < 20; i++) await edge.predict('muito bom'); return [before, edge.effort()] }"
+            )
+    before, after = found
+    assert (before["predictions"], before["late"], before["p95"]) == (0, 0, None)
+    assert (after["predictions"], after["late"]) == (20, 0)
+    assert 0 <= after["p50"] <= after["p95"]
+
+
+async def test_a_model_can_be_named_later(visit):
+    def unnamed(files):
+        files[""] = Asset(re.sub(rb' data-model="[^"]*"', b"", files[""].body), files[""].kind)
+
+    with site(change=unnamed) as url:
+        async with visit(url) as tab:
+            said = await tab.evaluate(
+                f"async () => {{ {EDGE} edge.load('{file_name(shipped())}'); return edge.ready }}"
+            )
+            assert said
+            await tab.fill("#message", BAD)
+            await until(lambda: starts(tab, SORRY))
+
+
+async def test_candidates_are_ranked_with_their_shares_as_the_floor(visit):
+    with site() as url:
+        async with visit(url) as tab:
+            shares = await tab.evaluate(
+                f"async () => {{ {EDGE} await edge.ready; for (let i = 0; i < 30; i++) edge.browsed([0, 1]);"
+                "return edge.rank([{vector: [9, 0]}, {vector: [0, 9]}], {shares: [0.75, 0.25], floor: 0.2}).shares }"
+            )
+    assert shares == pytest.approx([0.15, 0.85], abs=1e-3)
+    assert shares[0] >= 0.15

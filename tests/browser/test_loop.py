@@ -197,7 +197,7 @@ async def test_the_default_stays_when_the_campaign_is_paused(shop, visit):
 async def test_the_default_stays_when_the_server_is_gone(stage, names, visit, tmp_path):
     """The page has the module in its cache, and the server has ended since."""
     _, settings = stage
-    with Stub() as pages, running(msgspec.structs.replace(settings, home=tmp_path)) as server:
+    with Stub() as pages, running(msgspec.structs.replace(settings, home=tmp_path), timeout=300) as server:
         shop = Shop(server, settings, pages, next(names))
         await shop.open()
         await shop.close()

@@ -37,6 +37,32 @@ async def test_a_decision_is_rendered_and_its_impression_told_once(stub, visit):
     assert stub.types() == ["impression"]
 
 
+CHOOSE = """const {{decide, render}} = await import('/arauto.js');
+  const decision = await decide('watch', {choose}, 4);
+  if (decision) render(document.getElementById('own'), decision); return decision"""
+
+
+async def test_the_page_chooses_among_candidates_and_the_chance_goes_with_every_event(stub, visit):
+    choose = "(all, {shares, floor}) => ({pick: 2, propensity: floor * shares[2] + 0.1 + (all.length - 3)})"
+    async with visit(stub.page('<div id="own">default</div>')) as page:
+        decision = await page.evaluate("async () => { " + CHOOSE.format(choose=choose) + " }")
+        await until(lambda: stub.events("impression"))
+        await page.click("#own a")
+        await page.goto("about:blank")
+        await until(lambda: stub.events("click"))
+    assert (decision["variant"], decision["chance"]) == ("c", pytest.approx(0.15))
+    assert stub.asked[0]["candidates"] == 4
+    told = stub.events("impression", "click")
+    assert {(one["receipt"], round(one["chance"], 6)) for one in told} == {("receipt-c", 0.15)}
+
+
+@pytest.mark.parametrize("choose", ["() => { throw 0 }", "() => ({pick: 7, propensity: 1})"])
+async def test_a_choice_that_fails_leaves_the_default(choose, stub, visit):
+    async with visit(stub.page('<div id="own">default</div>')) as page:
+        assert await page.evaluate("async () => { " + CHOOSE.format(choose=choose) + " }") is None
+        assert await page.inner_text("#own") == "default"
+
+
 async def test_no_impression_while_less_than_half_is_in_view(stub, visit):
     body = f'<div class="tall"></div>{SLOT}<style>#slot{{height:400px}}</style>'
     async with visit(stub.page(body)) as page:

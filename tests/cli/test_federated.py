@@ -74,3 +74,32 @@ def test_a_client_says_what_is_wrong(run, tmp_path):
     (tmp_path / "u.json").write_text("[0.1]")
     assert "key" in run(*words, "--key", "no", code=2).stderr
     assert "cannot be reached" in run(*words, "--key", "00" * 32, code=5).stderr
+
+
+def test_sites_and_what_is_told_of_tasks(run, settings, monkeypatch):
+    import asyncio
+
+    from arauto.federated import Rounds, noise_for, open_authority
+    from arauto.store import Store
+
+    monkeypatch.setenv("ARAUTO_DATABASE_URL", settings.database_url.reveal())
+    monkeypatch.setenv("ARAUTO_HOME", str(settings.home))
+
+    async def begin():
+        async with await Store.open(settings) as store:
+            rounds = Rounds(store, open_authority(settings))
+            await rounds.new_task("taste", np.zeros(2), epsilon=3.0)
+            await rounds.open(
+                "taste", clients=9, quantum=1 / 4096, privacy=noise_for(3, 1e-6, 1, 1.0, 1 / 4096, 2, 5), live=5
+            )
+
+    asyncio.run(begin())
+    told = run("site", "shop", "--quota", "5").stdout
+    assert told.startswith("shop: ")
+    assert len(told.split()[1]) > 30
+    assert "nobody" in run("site", "shop", "--revoke").stdout
+    assert "no site" in run("site", "none", "--revoke", code=4).stderr
+    assert "ε = 0.00 of 3" in run("status").stdout
+    (task,) = json.loads(run("status", "--json").stdout)
+    assert [one["phase"] for one in task["rounds"]] == ["join"]
+    assert "0 campaigns" in run("release", "taste", "shoes", code=4).stderr

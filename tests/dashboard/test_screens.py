@@ -20,10 +20,9 @@ from arauto.dashboard.live import Live
 from arauto.dashboard.money import changes_of, costs_of, period_of
 from arauto.dashboard.screen import csv_file
 from arauto.dashboard.screens.bandit import cumulated
-from arauto.dashboard.screens.federated import dropped, norms, spent
 from arauto.experiments import rate_sequence
 from arauto.loop import build_report, read_experiment
-from arauto.store import FederatedModel, RoundTally, SeriesPoint, TaskRow
+from arauto.store import RoundRow, SeriesPoint
 from tests.dashboard.conftest import HOST
 
 FROM_HERE = {"Origin": HOST}
@@ -47,7 +46,7 @@ async def make(runtime, slug="watch", *, name="The watch", titles=("t0", "t1"), 
 
 
 async def visits(runtime, site, campaign, count, *, rates=(0.1, 0.3), visitors=()):
-    """So many decisions told of, some with views, clicks, purchases, load times and a word of the edge model."""
+    """So many decisions told of, some with views, clicks, purchases and load times."""
     events, clock = [], runtime.clock
     for place in range(count):
         who = visitors[place % len(visitors)] if visitors else None
@@ -64,14 +63,6 @@ async def visits(runtime, site, campaign, count, *, rates=(0.1, 0.3), visitors=(
             kinds += [{"type": "click"}, {"type": "web_vital", "metric": "load", "reading": 800 + place}]
         if place % 20 == 3:
             kinds.append({"type": "purchase", "order": f"o{place}", "value": "19.90", "currency": "BRL"})
-        if place % 10 == 1:
-            kinds.append(
-                {
-                    "type": "custom",
-                    "name": "edge",
-                    "props": {"model": "abc", "ms": 10.0 + place, "fallback": place == 1},
-                }
-            )
         events += [{"id": str(uuid7(clock.now_ms())), "at": clock.now_ms(), **of, **kind} for kind in kinds]
     for begin in range(0, len(events), 100):
         consent = "granted" if visitors else "denied"
@@ -289,13 +280,16 @@ async def test_segments_and_a_lookalike_audience(inside, runtime):
 
 
 async def test_what_devices_tell_of_their_model(inside, runtime):
-    assert "No device has told" in (await inside.get("/dashboard/edge")).text
-    site, campaign = await make(runtime)
+    assert "No edge model is being released" in (await inside.get("/dashboard/edge")).text
+    titles = ("sentiment.old.bin", "sentiment.new.bin")
+    site, campaign = await make(runtime, "edge-model", name="Edge model", titles=titles)
     await visits(runtime, site, campaign, 30, visitors=[uuid4()])
-    (line,) = rows_of(await inside.get("/dashboard/edge/edge.csv"))
-    assert (line["model"], line["answers"], line["fallbacks"]) == ("abc", "3", "1")
-    assert float(line["p50_ms"]) == 21.0
-    assert percent(1 / 3, "en") in (await inside.get("/dashboard/edge")).text
+    lines = rows_of(await inside.get("/dashboard/edge/edge.csv"))
+    assert {line["model"] for line in lines} == set(titles)
+    assert sum(float(line["share"]) for line in lines) == pytest.approx(1.0)
+    assert any(line["ready_p50"] for line in lines)
+    page = (await inside.get("/dashboard/edge")).text
+    assert all(title in page for title in titles)
 
 
 async def test_federated_rounds_with_their_budget(inside, runtime):
@@ -308,25 +302,12 @@ async def test_federated_rounds_with_their_budget(inside, runtime):
     assert "ε 8.00" in page
     assert "No round has been opened yet" in page
     assert rows_of(await inside.get("/dashboard/federated/rounds.csv")) == []
-
-
-def test_rounds_are_reckoned():
-    assert spent(TaskRow("t", 8.0, 1e-6, 0.0)) == 0.0
-    assert 0.5 < spent(TaskRow("t", 8.0, 1e-6, 0.02)) <= 0.02 + 2 * (0.02 * 13.816) ** 0.5
-    import numpy as np
-
-    def model(version, *values):
-        return FederatedModel("t", version, "", np.array(values, "<f4").tobytes(), b"", None)
-
-    assert norms([model(1, 0, 0), model(2, 3, 4), model(3, 3, 4, 5)]) == [(2, 5.0)]
-
-    def tally(phase, **messages):
-        return RoundTally(
-            id="r", task="t", phase=phase, deadline_ms=0, rho=0.1, charged=True, reason="", messages=messages
-        )
-
-    assert dropped(tally("join", join=5)) is None
-    assert dropped(tally("done", join=5, shares=5, masked=4)) == 1
+    row = RoundRow(id="ab" * 16, task="bids", offer=b"", rho=0.02, patience_ms=1000, deadline_ms=9)
+    await runtime.store.federated.open_round(row)
+    (line,) = rows_of(await inside.get("/dashboard/federated/rounds.csv"))
+    assert (line["round"], line["phase"], line["clients"]) == (row.id, "join", "0")
+    assert 0.5 < float(line["epsilon"]) <= 0.02 + 2 * (0.02 * 13.816) ** 0.5  # Bun & Steinke 2016, proposition 1.3
+    assert row.id[:12] in (await inside.get("/dashboard/federated")).text
 
 
 def point(at, variant=1, **counts):

@@ -54,6 +54,14 @@ def test_export_writes_what_a_page_needs(tmp_path):
     assert "In the page" in run("export", "--out", tmp_path / "site")
 
 
+@pytest.mark.parametrize(("kind", "main_file"), [("onnx", "model.onnx"), ("tfjs", "model.json")])
+def test_export_for_other_runtimes(kind, main_file, tmp_path):
+    told = json.loads(run("export", "--format", kind, "--out", tmp_path / "x", "--json"))
+    assert main_file in told["files"]
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == told["files"]
+    assert "arauto-edge-peers.js" in run("export", "--format", kind, "--out", tmp_path / "x")
+
+
 def test_bench_says_the_download(data):
     assert json.loads(run("bench", "--texts", 20, "--json"))["download_gzipped"] <= 40_000
     assert "gzipped" in run("bench", "--texts", 20)

@@ -3,10 +3,12 @@
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from arauto.federated.authority import Authority
 from arauto.federated.client import Client
 from arauto.federated.coordinator import Coordinator, public_key
 from arauto.federated.wire import Offer, Privacy
 
+AUTHORITY = Authority(bytes(range(32)))
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PINNED = public_key(KEY)
 

@@ -10,6 +10,7 @@ from arauto.core.errors import ConflictError
 from arauto.federated import Ledger, Rounds, encode, noise_for, take_part
 from arauto.federated.wire import RefusedError
 from arauto.server.federated import application, keep_moving
+from tests.federated.rounds import AUTHORITY
 
 DIM = 8
 PRIVACY = noise_for(8, 1e-6, 2, 1.0, 1 / 4096, DIM, 4)
@@ -17,11 +18,11 @@ PRIVACY = noise_for(8, 1e-6, 2, 1.0, 1 / 4096, DIM, 4)
 
 @pytest.fixture
 async def stage(store):
-    rounds = Rounds(store)
-    await rounds.new_task("ctr", np.zeros(DIM), epsilon=9.0)
+    rounds = Rounds(store, AUTHORITY)
+    await rounds.new_task("ctr", np.zeros(DIM), epsilon=9.0, free=True)
     round_id = await rounds.open("ctr", clients=9, quantum=1 / 4096, privacy=PRIVACY, live=5)
     transport = httpx.ASGITransport(application(store, rounds))
-    async with httpx.AsyncClient(transport=transport, base_url="http://coordinator") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="https://coordinator") as http:
         yield store, rounds, round_id, http
 
 

@@ -13,6 +13,7 @@ from arauto.core.errors import ConflictError, NotFoundError
 from arauto.federated import Client, Rounds, Server, median_of, noise_for
 from arauto.federated.privacy import encode, epsilon_of
 from arauto.federated.wire import Offer, RefusedError, peek
+from tests.federated.rounds import AUTHORITY
 
 DIM, CROWD = 8, 9
 PRIVACY = noise_for(8, 1e-6, 2, 1.0, 1 / 4096, DIM, 4)
@@ -21,11 +22,12 @@ KILLED = """
 import asyncio, os, signal, sys
 import arauto.store.federated as rows
 from arauto.core.settings import Settings, Secret
-from arauto.federated import Rounds
+from arauto.federated import Authority, Rounds
 from arauto.store import Store
 
 async def main():
     url, home, round_id, when = sys.argv[1:]
+    authority = Authority(bytes(range(32)))
     from pathlib import Path
     async with await Store.open(Settings(home=Path(home), database_url=Secret(url))) as store:
         real = rows.Move.to
@@ -35,7 +37,7 @@ async def main():
             await real(self, phase, **more)
             os.kill(os.getpid(), signal.SIGKILL)
         rows.Move.to = to
-        await Rounds(store).advance(round_id)
+        await Rounds(store, authority).advance(round_id)
 
 asyncio.run(main())
 """
@@ -48,7 +50,7 @@ class Party:
         self.store = store
 
     async def open(self, **more):
-        rounds = Rounds(self.store)
+        rounds = Rounds(self.store, AUTHORITY)
         self.id = await rounds.open("ctr", clients=CROWD, quantum=1 / 4096, privacy=PRIVACY, live=5, **more)
         frame = (await self.store.federated.round(self.id)).offer
         self.offer = peek(frame, Offer)[0]
@@ -56,7 +58,7 @@ class Party:
         return self
 
     async def speak(self, phase):
-        rounds = Rounds(self.store)
+        rounds = Rounds(self.store, AUTHORITY)
         coordinator = await rounds.coordinator(self.id)
         for one in self.clients:
             if phase == "join":
@@ -73,14 +75,14 @@ class Party:
 
 @pytest.fixture
 async def party(store):
-    await Rounds(store).new_task("ctr", np.zeros(DIM), epsilon=9.0)
+    await Rounds(store, AUTHORITY).new_task("ctr", np.zeros(DIM), epsilon=9.0, free=True)
     return await Party(store).open()
 
 
 async def finish(party, phases=("join", "shares", "masked", "unmask")):
     for phase in phases:
         await party.speak(phase)
-        await Rounds(party.store).advance(party.id)
+        await Rounds(party.store, AUTHORITY).advance(party.id)
 
 
 async def test_a_round_makes_a_model_and_pays(party, store):
@@ -95,7 +97,7 @@ async def test_a_round_makes_a_model_and_pays(party, store):
     assert party.clients[0].receipt(row.receipt).live == CROWD
     assert (await store.federated.model("ctr", 1)).round is None
     with pytest.raises(ConflictError):
-        await Rounds(store).advance(party.id)
+        await Rounds(store, AUTHORITY).advance(party.id)
     with pytest.raises(NotFoundError):
         await store.federated.model("ctr", 9)
 
@@ -115,7 +117,7 @@ async def test_killed_in_every_move(party, store, settings):
             assert row.phase == phase
             assert (await store.federated.task("ctr")).rho == (PRIVACY.rho if phase in ("masked", "unmask") else 0)
             assert (await store.federated.model("ctr")).version == 1
-        await Rounds(store).advance(party.id)
+        await Rounds(store, AUTHORITY).advance(party.id)
     assert (await store.federated.round(party.id)).phase == "done"
     assert (await store.federated.model("ctr")).version == 2
     assert (await store.federated.task("ctr")).rho == PRIVACY.rho
@@ -123,11 +125,11 @@ async def test_killed_in_every_move(party, store, settings):
 
 async def test_a_message_counts_once_and_may_be_repeated(party, store):
     await party.speak("join")
-    assert await Rounds(store).take(party.id, party.last) == "again"
+    assert await Rounds(store, AUTHORITY).take(party.id, party.last) == "again"
     assert len(await store.federated.messages(party.id)) == CROWD
-    rounds = Rounds(store)
+    rounds = Rounds(store, AUTHORITY)
     await rounds.coordinator(party.id)
-    await Rounds(store).advance(party.id)
+    await Rounds(store, AUTHORITY).advance(party.id)
     with pytest.raises(RefusedError):
         await rounds.take(party.id, party.last)
 
@@ -135,13 +137,13 @@ async def test_a_message_counts_once_and_may_be_repeated(party, store):
 async def test_a_late_message_is_refused_whoever_held_the_round(party, store, monkeypatch):
     """Two processes: one moves the round on while the other is taking a message."""
     await party.speak("join")
-    rounds = Rounds(store)
+    rounds = Rounds(store, AUTHORITY)
     await rounds.coordinator(party.id)
     late = Client((await store.federated.round(party.id)).offer, bytes.fromhex(party.offer.key)).join()
     put = store.federated.put
 
     async def slow(*given):
-        await Rounds(store).advance(party.id)
+        await Rounds(store, AUTHORITY).advance(party.id)
         return await put(*given)
 
     monkeypatch.setattr(store.federated, "put", slow)
@@ -158,19 +160,19 @@ async def test_deadlines_and_stragglers(store):
             return self.now
 
     clock = Clock()
-    rounds = Rounds(store, clock=clock)
-    await rounds.new_task("ctr", np.zeros(DIM), epsilon=9.0)
+    rounds = Rounds(store, AUTHORITY, clock=clock)
+    await rounds.new_task("ctr", np.zeros(DIM), epsilon=9.0, free=True)
     party = await Party(store).open()
-    assert await Rounds(store).tick() == []
+    assert await Rounds(store, AUTHORITY).tick() == []
     await party.speak("join")
     await rounds.advance(party.id)
     await party.speak("shares")
-    assert await Rounds(store).tick() == [(party.id, "masked")]
+    assert await Rounds(store, AUTHORITY).tick() == [(party.id, "masked")]
     clock.now = 10**15
     assert await rounds.tick() == [(party.id, "failed")]
     row = await store.federated.round(party.id)
     assert "delivered" in row.reason
-    assert (await Rounds(store).coordinator(party.id)).reason == row.reason
+    assert (await Rounds(store, AUTHORITY).coordinator(party.id)).reason == row.reason
     # Vectors may have been given: it stays paid.
     assert (await store.federated.task("ctr")).rho == PRIVACY.rho
 
@@ -179,7 +181,7 @@ async def test_one_round_at_a_time_and_a_hard_stop(party, store):
     with pytest.raises(ConflictError, match="is open"):
         await Party(store).open()
     with pytest.raises(ConflictError, match="already"):
-        await Rounds(store).new_task("ctr", np.zeros(DIM), epsilon=1.0)
+        await Rounds(store, AUTHORITY).new_task("ctr", np.zeros(DIM), epsilon=1.0)
     await finish(party)
     await finish(await Party(store).open())
     task = await store.federated.task("ctr")
@@ -189,12 +191,12 @@ async def test_one_round_at_a_time_and_a_hard_stop(party, store):
     with pytest.raises(NotFoundError):
         await store.federated.task("other")
     with pytest.raises(NotFoundError):
-        await Rounds(store).advance("00")
+        await Rounds(store, AUTHORITY).advance("00")
 
 
 async def test_an_offer_must_be_honest(store):
-    rounds = Rounds(store)
-    await rounds.new_task("ctr", np.zeros(DIM), epsilon=9.0)
+    rounds = Rounds(store, AUTHORITY)
+    await rounds.new_task("ctr", np.zeros(DIM), epsilon=9.0, free=True)
     with pytest.raises(RefusedError):
         await rounds.open(
             "ctr", clients=9, quantum=1 / 4096, privacy=msgspec.structs.replace(PRIVACY, rho=PRIVACY.rho / 2), live=5
@@ -209,9 +211,7 @@ def test_adam_and_the_median():
     assert np.abs(weights - [1, -1]).max() < 0.5
     assert median_of([np.zeros(2), np.ones(2), np.full(2, 1e9)]).tolist() == [1, 1]
     assert Server(rate=0.5).step(np.zeros(1), np.ones(1), b"")[0].tolist() == [0.5]
-
-
-async def test_a_secret_is_in_no_repr(party, store):
-    row = await store.federated.round(party.id)
-    assert row.secret.hex() not in repr(row)
-    assert repr(row.secret) not in repr(row)
+    heavy, state = Server(momentum=0.5), b""
+    for expected in (1.0, 2.5, 4.25):
+        weights, state = heavy.step(np.zeros(1) if not state else weights, np.ones(1), state)
+        assert weights.tolist() == [expected]

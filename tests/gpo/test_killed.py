@@ -28,6 +28,7 @@ from arauto.gpo import (  # noqa: E402
 )
 from arauto.gpo.lm import supervise  # noqa: E402
 from arauto.gpo.tables import TablePolicy  # noqa: E402
+from tests import unmeasured  # noqa: E402
 from tests.gpo.data import frame  # noqa: E402
 from tests.gpo.small import small  # noqa: E402
 
@@ -100,7 +101,7 @@ def folder(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "tests.gpo.test_killed", str(folder)],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=unmeasured(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     yield folder
@@ -135,6 +136,9 @@ def test_a_model_can_be_moved_and_no_other_encoder_is_taken_for_its_own(folder, 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    # Imported before the forks, each of which would do it again. No more than that: threads of tokenizers do not fork.
+    for needed in ("BertModel", "LlamaForCausalLM", "PreTrainedTokenizerFast"):
+        getattr(transformers, needed)
     for name, (stage, die) in STAGES.items():
         child = os.fork()
         if child == 0:

@@ -19,6 +19,8 @@ from arauto.gpo.ppo import (  # noqa: E402
     gae,
     group_advantage,
     next_beta,
+    preference_loss,
+    preferred,
     surrogate,
     token_rewards,
     whiten,
@@ -90,6 +92,8 @@ def test_zero_kl_is_refused():
     assert error.value.field == "kl_start"
     with pytest.raises(InputError, match="multiple of `group`"):
         check_plan(PPOPlan(batch=10, group=4))
+    with pytest.raises(InputError, match="nothing to compare"):
+        check_plan(PPOPlan(algorithm="dpo", group=1))
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "rloo", "grpo"])
@@ -111,6 +115,31 @@ def test_the_exact_optimum_is_found(algorithm):
         assert np.argsort(found).tolist() == np.argsort(exact).tolist()
     else:
         assert np.abs(found - exact).sum() / 2 < 0.05
+
+
+def test_preferences_are_learned_and_ties_are_not():
+    """Best over worst of each prompt: the policy moves to what is preferred; where all earn the same it stays."""
+    earned = {"a": 1.0, "b": 0.5, "c": 0.0, "d": -0.5}
+    plan = PPOPlan(
+        algorithm="dpo", iterations=30, batch=64, group=4, minibatch=32, learning_rate=0.02, kl_target=9.0
+    )  # fmt: skip
+    policy = TablePolicy(4, 1, words=tuple(earned))
+    readings = PPO(policy, judge_by(earned.__getitem__), 1, plan, seed=3, monitor=Monitor(QUIET)).run().readings
+    found = policy.logits[0, 4].softmax(-1).detach().numpy()
+    assert found[0] > 0.6
+    assert found[0] > found[1] > found[2:].max()
+    assert readings[-1].kl > readings[0].kl
+    assert readings[0].value_loss == pytest.approx(np.log(2), abs=0.05)
+    still = TablePolicy(4, 1, words=tuple(earned))
+    PPO(still, judge_by(lambda _: 1.0), 1, plan, seed=3, monitor=Monitor(QUIET)).run()
+    assert still.logits[0, 4].tolist() == TablePolicy(4, 1).logits[0, 4].tolist()
+
+
+def test_the_preference_loss_is_the_papers():
+    best, worst = preferred(torch.tensor([1.0, 3.0, 2.0, 5.0, 5.0, 5.0]), 3)
+    assert (best.tolist(), worst.tolist()) == ([1], [0])
+    loss = preference_loss(torch.tensor([2.0]), torch.tensor([-1.0]), 0.5)
+    assert loss.item() == pytest.approx(-np.log(1 / (1 + np.exp(-1.5))))
 
 
 def test_a_chain_of_tokens_reaches_its_optimum():
@@ -145,6 +174,17 @@ def test_another_plan_does_not_go_on_from_a_checkpoint(tmp_path):
     other = msgspec.structs.replace(plan, clip=0.3)
     with pytest.raises(InputError, match="another plan or seed"):
         PPO(TablePolicy(3, 2), judge, 1, other, seed=0, work=tmp_path).run()
+
+
+def test_a_run_made_longer_is_the_long_run(tmp_path):
+    plan = PPOPlan(iterations=6, batch=16, group=1, minibatch=8, learning_rate=0.05)
+    judge = judge_by(lambda text: float(text.count("w0")))
+    policies = [TablePolicy(3, 2) for _ in range(2)]
+    PPO(policies[0], judge, 1, msgspec.structs.replace(plan, iterations=3), seed=0, work=tmp_path).run()
+    longer = PPO(policies[0], judge, 1, plan, seed=0, work=tmp_path).run()
+    whole = PPO(policies[1], judge, 1, plan, seed=0).run()
+    assert longer == whole
+    assert torch.equal(policies[0].logits, policies[1].logits)
 
 
 def test_length_is_paid_for():

@@ -227,6 +227,8 @@ def test_the_commands(tmp_path, monkeypatch, settings):
     assert len(texts["texts"]) == 3
     assert json.loads(arauto("sample", "--n", "3", "--json")) == texts
     assert arauto("sample", "--n", "2", "--base", "--context", "about lamp")
+    assert json.loads(arauto("export", "--to", "adapter.gguf", "--json"))["bytes"] > 1000
+    assert "adapter.gguf" in arauto("export", "--to", "adapter.gguf")
     assert "Simulated lift" in arauto("evaluate", "--gold", ".arauto/gpo/reward", "--n", "8")
     refused = CliRunner().invoke(main, ["gpo", "optimise", "--data", "train.parquet", "--kl", "0"])
     assert refused.exit_code == 2

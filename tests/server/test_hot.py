@@ -9,7 +9,7 @@ import pytest
 from arauto.core.errors import Problem, StoreError
 from arauto.core.ids import uuid7
 from arauto.core.receipts import ANONYMOUS
-from arauto.loop import AllRefused, DecideAnswer, EventsAnswer
+from arauto.loop import AllRefused, CandidatesAnswer, DecideAnswer, EventsAnswer
 from arauto.server.front import DECIDE_LIMIT, EVENTS_LIMIT
 from tests.server.rsgi import Protocol
 from tests.server.world import ORIGIN
@@ -302,3 +302,38 @@ async def test_a_visitor_outside_of_a_layers_part_gets_409_and_others_keep_their
     assert set(inside) == {"a", "b", "c"}
     anonymous = await world("POST", "/v1/decide", {"key": world.key, "campaign": world.slug}, HERE)
     assert anonymous.status == 409
+
+
+async def test_a_device_chooses_among_candidates_and_only_one_of_them_counts(world):
+    await world.launch(arms=3)
+    body = {"key": world.key, "campaign": world.slug, "candidates": 4}
+    seen = 0
+    for _ in range(12):
+        answer = await world("POST", "/v1/candidates", body)
+        told = msgspec.convert(answer.json(), CandidatesAnswer)
+        assert sum(told.shares) == pytest.approx(1)
+        chance = told.floor * told.shares[0] + (1 - told.floor)
+        events = [
+            world.event(kind, one.receipt, chance=chance) for one in told.candidates for kind in ("impression", "click")
+        ]
+        stored = (await world.send(*events)).json(EventsAnswer)
+        # Every candidate of a decision shares its id: what the first told is the decision's.
+        assert stored.stored == 2
+        seen += 1
+    assert (await world.count("impressions"), await world.count("clicks")) == (seen, seen)
+    fair = await world.runtime.store.rollups.totals(world.campaign_id, fair=True)
+    assert sum(one.impressions for one in fair) < seen
+    parts = await world.runtime.store.rollups.parts(world.campaign_id)
+    assert sum(one.impressions for one in parts) == sum(one.impressions for one in fair)
+    outcomes = await world.runtime.store.rollups.outcomes(world.campaign_id, "click")
+    assert sum(one.n for one in outcomes) == sum(one.impressions for one in fair)
+
+
+async def test_candidates_of_an_unknown_campaign_or_without_a_chance_are_refused(world):
+    await world.launch()
+    body = {"key": world.key, "campaign": world.slug}
+    assert (await world("POST", "/v1/candidates", {**body, "campaign": "none"})).status == 404
+    assert (await world("POST", "/v1/candidates", {**body, "candidates": 9})).status == 422
+    told = (await world("POST", "/v1/candidates", body)).json(CandidatesAnswer)
+    refused = await world.send(world.event("impression", told.candidates[0].receipt))
+    assert refused.json(AllRefused).refused[0].field == "events[0].chance"

@@ -23,7 +23,8 @@ from arauto.server import Started, claim_port, running, to_environ
 from arauto.server.__main__ import announce
 from arauto.server.main import Keeper, url_of
 
-# Each on a connection of its own. A machine may be busy.
+# A machine may be busy. Each request has a connection of its own.
+START_S = 300
 get, post = partial(httpx.get, timeout=60), partial(httpx.post, timeout=60)
 
 
@@ -72,7 +73,7 @@ def answers(url):
 
 
 def test_one_server_from_start_to_end(own):
-    with running(own) as server:
+    with running(own, timeout=START_S) as server:
         made, query = launch(server)
         visitor = str(uuid4())
         asked = {**query, "visitor": visitor, "consent": "granted"}
@@ -97,7 +98,7 @@ def test_one_server_from_start_to_end(own):
 
 
 def test_two_workers_answer_alike_and_count_together(own):
-    with running(msgspec.structs.replace(own, workers=2)) as server:
+    with running(msgspec.structs.replace(own, workers=2), timeout=START_S) as server:
         _, query = launch(server)
         admin = {"authorization": f"Bearer {server.token}"}
         # A connection stays with the process that took it; a new one each time reaches both.
@@ -123,7 +124,7 @@ def children(server, cpu_of=None):
 
 
 def test_processes_that_die_are_started_again(own):
-    with running(own) as server:
+    with running(own, timeout=START_S) as server:
         _, query = launch(server)
         before = children(server)
         os.kill(before["jobs"][0], signal.SIGKILL)
@@ -137,13 +138,13 @@ def test_processes_that_die_are_started_again(own):
 
 def test_a_killed_server_leaves_no_orphans_and_starts_again(own):
     own = msgspec.structs.replace(own, port=claim_port("127.0.0.1", 0))
-    with running(own) as server:
+    with running(own, timeout=START_S) as server:
         _, query = launch(server)
         receipt = post(f"{server.url}/v1/decide", json=query).json()["receipt"]
         assert send(server, query, receipt).json()["stored"] == 1
         orphans = psutil.Process(server.pid).children(recursive=True)
         os.kill(server.pid, signal.SIGKILL)
-        with running(own) as again:
+        with running(own, timeout=START_S) as again:
             # What was acknowledged is there, and told again it counts once.
             assert send(again, query, receipt).json() == {"stored": 0, "duplicates": 1, "refused": []}
         assert living(orphans) == []
@@ -214,7 +215,7 @@ def test_an_address_is_written_as_a_browser_takes_it(host, url):
 
 
 async def test_a_stream_does_not_keep_the_server_from_ending(own):
-    with running(own) as server:
+    with running(own, timeout=START_S) as server:
         reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
         # A request that never ends.
         writer.write(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")

@@ -20,6 +20,7 @@ from arauto.core.errors import StoreError
 from arauto.core.events import EventRow
 from arauto.core.settings import Settings
 from arauto.store import Store, jobs
+from tests import unmeasured
 from tests.store.builders import Decisions, new_campaign
 
 WRITER = """
@@ -145,7 +146,10 @@ async def test_killed_writers_lose_nothing_they_acknowledged(home: Path) -> None
     said: list[bytes] = []
     for turn in range(3):
         writer = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WRITER, str(home), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+            *(sys.executable, "-c", WRITER, str(home)),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env=unmeasured(),
         )
         assert writer.stdout is not None
         lines = 0

@@ -1,43 +1,32 @@
-"""The small model on devices: which versions answer, how fast, how often the fallback does.
-
-Devices tell of it with a custom event ``edge`` (``model``, ``ms``, ``fallback``), which a page sends if its owner wants
-this screen; no text of a visitor is ever in it.
-"""
+"""The small model on devices: which versions are in use, how fast they are, how often a page fell back."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from arauto.core.campaign import DAY_MS
 from arauto.dashboard.screen import OWN, File, Screen, View, csv_file
-from arauto.experiments import rate_sequence
-from arauto.loop import Estimate
-from arauto.store import EdgeUse
-
-DAYS = 7
+from arauto.loop import EdgeScreen, edge_campaigns, edge_screen
 
 
 async def values(view: View) -> dict[str, Any]:
-    """A line for each version."""
-    uses = await _uses(view)
-    answers, fallbacks = sum(one.answers for one in uses), sum(one.fallbacks for one in uses)
-    return {
-        "uses": uses,
-        "answers": answers,
-        "share": {one.model: one.answers / answers for one in uses},
-        "fallback": Estimate(fallbacks / answers, *rate_sequence(fallbacks, answers)) if answers else None,
-        "days": DAYS,
-    }
+    """A section for each campaign that releases models."""
+    return {"releases": await _releases(view)}
 
 
-async def _uses(view: View) -> list[EdgeUse]:
-    return await view.runtime.store.rollups.edge(view.runtime.clock.now_ms() - DAYS * DAY_MS)
+async def _releases(view: View) -> list[EdgeScreen]:
+    store = view.runtime.store
+    return [await edge_screen(store, campaign.id) for campaign in await edge_campaigns(store)]
 
 
 async def table(view: View) -> File:
     """The same as a table."""
-    lines = [[one.model, one.answers, one.p50, one.p95, one.fallbacks] for one in await _uses(view)]
-    return csv_file("edge.csv", ("model", "answers", "p50_ms", "p95_ms", "fallbacks"), lines)
+    columns = ("model", "state", "pages", "share", "ready_p50", "ready_p95", "predict_p50", "predict_p95", "fallback")
+    lines = [
+        [one.campaign, *(getattr(version, name) for name in columns)]
+        for one in await _releases(view)
+        for version in one.versions
+    ]
+    return csv_file("edge.csv", ("campaign", *columns), lines)
 
 
 SCREEN = Screen(name="edge", path=f"{OWN}/edge", values=values, every=10.0, files={"edge.csv": table})

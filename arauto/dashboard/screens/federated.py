@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
+from arauto.core.errors import InputError
 from arauto.dashboard.screen import OWN, File, Screen, View, csv_file
-from arauto.store import FederatedModel, RoundTally, TaskRow
-
-PHASES = ("join", "shares", "masked", "unmask")
+from arauto.loop import FederatedRound, FederatedTask, federated_tasks
 
 
 async def values(view: View) -> dict[str, Any]:
-    """Tasks with their budgets, then the last rounds."""
-    rows = view.runtime.store.federated
-    tasks = await rows.tasks()
-    return {
-        "tasks": [
-            {"task": task, "spent": spent(task), "moves": norms(await rows.versions(task.name))} for task in tasks
-        ],
-        "rounds": [{"round": one, "joined": _at(one, 0), "dropped": dropped(one)} for one in await rows.tally()],
-    }
-
-
-def spent(task: TaskRow) -> float:
-    """ε at the task's δ of the ρ paid so far, by the conversion of the federated room where that is installed; else by
-    ε = ρ + 2 √(ρ ln 1/δ) (Bun & Steinke 2016, proposition 1.3), which is never less."""
+    """Tasks with their budgets, then the last rounds; ``missing`` says what has to be installed first."""
     try:
-        from arauto.federated import epsilon_of
-    except ImportError:
-        return task.rho + 2.0 * math.sqrt(task.rho * math.log(1.0 / task.delta))
-    return epsilon_of(task.rho, task.delta)
+        tasks = await federated_tasks(view.runtime.store)
+    except InputError as error:
+        return {"tasks": (), "rounds": (), "missing": error.mend}
+    return {"tasks": tasks, "rounds": rounds_of(tasks), "missing": ""}
 
 
-def norms(models: list[FederatedModel]) -> list[tuple[int, float]]:
-    """Of each model the Euclidean length of its step from the one before."""
-    weights = [np.frombuffer(model.weights, dtype="<f4").astype(np.float64) for model in models]
-    return [
-        (models[place].version, float(np.linalg.norm(weights[place] - weights[place - 1])))
-        for place in range(1, len(models))
-        if weights[place].size == weights[place - 1].size
-    ]
-
-
-def dropped(one: RoundTally) -> int | None:
-    """How many joined and sent no update; None before updates were asked for."""
-    if one.phase in ("join", "shares") or "masked" not in one.messages:
-        return None
-    return max(0, _at(one, 0) - one.messages["masked"])
-
-
-def _at(one: RoundTally, place: int) -> int:
-    return one.messages.get(PHASES[place], 0)
+def rounds_of(tasks: tuple[FederatedTask, ...]) -> list[FederatedRound]:
+    """The rounds of all tasks, the last first."""
+    return sorted((one for task in tasks for one in task.rounds), key=lambda one: (one.opened_ms, one.id), reverse=True)
 
 
 async def table(view: View) -> File:
     """The last rounds as a table."""
-    head = ("round", "task", "phase", "joined", "shares", "masked", "unmask", "rho", "charged", "reason", "deadline_ms")
+    head = ("round", "task", "phase", "clients", "lost", "live", "update_norm", "epsilon", "version", "reason")
+    rounds = rounds_of(await federated_tasks(view.runtime.store))
     lines = [
         [
-            one.id,
-            one.task,
-            one.phase,
-            *(_at(one, place) for place in range(4)),
-            one.rho,
-            one.charged,
-            one.reason,
-            one.deadline_ms,
+            *(one.id, one.task, one.phase, one.clients, sum(one.lost.values())),
+            *(one.live, one.update_norm, one.epsilon, one.version, one.reason),
         ]
-        for one in await view.runtime.store.federated.tally()
+        for one in rounds
     ]
     return csv_file("rounds.csv", head, lines)
 

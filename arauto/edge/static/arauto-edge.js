@@ -108,6 +108,10 @@ const hear = () => {
 // ── The model ────────────────────────────────────────────────────────────────────────────────────────────────────────
 /** @type {Run | undefined} */ let run; // asks the model, once it is there
 /** @type {Promise<boolean> | undefined} */ let begun;
+/** @type {(model: string) => void} */ export let load = () => {}; // where the tag names none
+const named = set.model ?? new Promise((/** @type {(model: string) => void} */ done) => (load = done));
+/** @type {number[]} */ let spent = []; // milliseconds a prediction
+let late = 0;
 let stop = () => {};
 /** @type {(good: boolean) => void} */ let decided = () => {};
 /** Settled with whether the model answers, once that is known. @type {Promise<boolean>} */
@@ -154,7 +158,7 @@ const within = (ms, promise) => Promise.race([promise, new Promise((done) => set
 const start = async () => {
   const core = new URL('arauto-edge-core.js', import.meta.url).href;
   const staff = hire(core).catch(() => null);
-  const file = await fetchModel(set.model ?? '');
+  const file = await fetchModel((await within(9000, Promise.resolve(named))) ?? '');
   const worker = await staff;
   const manifest = worker && (await within(5000, worker.send({file}).catch(() => null)));
   if (worker && manifest) {
@@ -189,7 +193,17 @@ const begin = () =>
 /** @type {Predict} */
 export const predict = async (text, ms = 250) => {
   if (!granted() || !run) return null;
-  return within(ms, run(String(text).slice(0, 4000)).catch(() => null));
+  const began = performance.now();
+  const said = await within(ms, run(String(text).slice(0, 4000)).catch(() => null));
+  if (said) spent = [...spent, performance.now() - began].slice(-500);
+  else late++;
+  return said;
+};
+
+/** @type {Effort} */
+export const effort = () => {
+  const rising = [...spent].sort((a, b) => a - b), n = rising.length;
+  return {predictions: n, late, p50: rising[n >> 1], p95: rising[Math.floor(0.95 * n)]};
 };
 
 // ── What is known here, and what is done with it ─────────────────────────────────────────────────────────────────────
@@ -216,14 +230,14 @@ export const browsed = (vector) => {
 };
 
 /** @type {Rank} */
-export const rank = (offers, {context = [], warmth = 0.2, floor = 0.05} = {}) => {
+export const rank = (offers, {context = [], warmth = 0.2, floor = 0.05, shares: even} = {}) => {
   const scores = offers.map(({vector = [], weights = [], prior = 0}) => {
     const like = vector.reduce((sum, x, i) => sum + x * (known.vector[i] ?? 0), 0);
     return prior + like + weights.reduce((sum, w, i) => sum + w * (context[i] ?? 0), 0);
   });
   const top = Math.max(...scores), odds = scores.map((s) => Math.exp((s - top) / warmth));
   const whole = odds.reduce((a, b) => a + b, 0);
-  const shares = odds.map((o) => floor / offers.length + ((1 - floor) * o) / whole);
+  const shares = odds.map((o, i) => floor * (even?.[i] ?? 1 / offers.length) + ((1 - floor) * o) / whole);
   let left = crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32;
   let pick = shares.findIndex((share) => (left -= share) < 0);
   if (pick < 0) pick = offers.length - 1;

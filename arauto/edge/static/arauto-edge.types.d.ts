@@ -55,17 +55,19 @@ type Open = (file: ArrayBuffer) => {manifest: EdgeManifest; predict: (text: stri
 
 /** What the model says of a text; null without consent, without a model, or when it takes longer than `ms`. */
 type Predict = (text: string, ms?: number) => Promise<EdgePrediction | null>;
+/** How many predictions were answered and how many came too late, and quantiles of their times in ms. Nothing of the texts. */
+type Effort = () => {predictions: number; late: number; p50?: number; p95?: number};
 /** Adapt the greetings to what is written into this field from now on. Fields with `data-arauto-listen` are found by themselves. */
 type Listen = (field: Element) => void;
 /** The visitor looked at something with this vector. */
 type Browse = (vector: number[]) => void;
 /**
- * Choose one offer by a softmax over scores, mixed with an even draw of weight `floor`. `propensity` is the probability with
+ * Choose one offer by a softmax over scores, mixed with a draw by `shares` (even) of weight `floor`. `propensity` is the probability with
  * which this pick was drawn; the scores themselves stay here.
  */
 type Rank = (
   offers: EdgeOffer[],
-  options?: {context?: number[]; warmth?: number; floor?: number},
+  options?: {context?: number[]; warmth?: number; floor?: number; shares?: number[]},
 ) => {pick: number; propensity: number; shares: number[]};
 /** Yes or no. No, or Global Privacy Control, ends the model and forgets what was inferred. */
 type Choose = (said: Choice) => void;
@@ -95,3 +97,13 @@ interface Window {
 interface Navigator {
   readonly globalPrivacyControl?: boolean;
 }
+
+// Inside arauto-edge-peers.js.
+type Rows = (text: string, manifest: EdgeManifest) => number[];
+type Peer = {manifest: EdgeManifest; predict: (text: string) => Promise<Omit<EdgePrediction, 'logits'>>};
+type Judge = (shares: number[], n: number, manifest: EdgeManifest) => Omit<EdgePrediction, 'logits'>;
+type WithTf = (tf: any, loadGraphModel: (url: string) => Promise<any>, url: string) => Promise<Peer>;
+type WithOrt = (ort: any, url: string | ArrayBuffer, manifest: EdgeManifest) => Promise<Peer>;
+
+// Inside arauto-edge-release.js.
+type Shown = (slot: Element) => Promise<unknown>;

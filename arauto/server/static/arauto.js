@@ -45,7 +45,8 @@ const bare = ({visitor, order, item, props, ...rest}) => rest;
 
 /** @type {Emit} */
 const emit = (type, facts, of) => {
-  const event = {type, id: uuid7(), at: Date.now(), receipt: of?.receipt, visitor: of ? of.visitor : visitor(), ...facts};
+  const {receipt, chance} = of ?? {};
+  const event = {type, id: uuid7(), at: Date.now(), receipt, chance, visitor: of ? of.visitor : visitor(), ...facts};
   if (granted && type !== 'web_vital' && save(event.id, event)) {
     fresh.push(event);
     waiting().slice(0, -200).forEach(drop);
@@ -97,13 +98,17 @@ const leave = () => {
 };
 
 /** @type {Decide} */
-export const decide = async (campaign) => {
+export const decide = async (campaign, choose, candidates) => {
   try {
     const touch = matchMedia('(pointer:coarse)').matches;
     const device = touch ? (Math.min(screen.width, screen.height) < 600 ? 'mobile' : 'tablet') : 'desktop';
     const who = visitor();
-    const answer = await post('decide', {campaign, visitor: who, device}, 1500);
-    const decision = answer.ok && (await answer.json());
+    const answer = await post(choose ? 'candidates' : 'decide', {campaign, visitor: who, device, candidates}, 1500);
+    let decision = answer.ok && (await answer.json());
+    if (choose) {
+      const {pick, propensity} = choose(decision.candidates, decision);
+      decision = {...decision.candidates[pick], chance: propensity};
+    }
     return decision.copy.title ? {...decision, visitor: who, at: Date.now()} : null;
   } catch {
     return null;
@@ -189,7 +194,7 @@ export const scan = () =>
 export const track = (type, {campaign, ...facts} = {}) => {
   const of = recall().filter((d) => !campaign || d.campaign === campaign).pop();
   if (facts.value) facts.value = (+facts.value).toFixed(2);
-  if (/^(purchase|rating|cart|view)$/.test(type)) emit(type, facts, of);
+  if (/^(purchase|rating|cart|view|web_vital)$/.test(type)) emit(type, facts, of);
   else emit('custom', {name: type, props: facts}, of);
 };
 
@@ -230,9 +235,8 @@ export const start = (options) => {
   scan();
 };
 
-// Opened in the background, a page measures patience.
 /** @type {Vitals} */ const vitals = document.hidden ? {LCP: -1, FCP: -1, load: -1} : {CLS: 0};
-/** @type {Late} */ const late = []; // not told by observers yet
+/** @type {Late} */ const late = [];
 /** @type {Measure} */
 const measure = (metrics) => {
   for (const metric of metrics) {
@@ -260,7 +264,6 @@ observe('navigation', (e) => {
 observe('paint', (e) => worst('FCP', e.startTime));
 observe('largest-contentful-paint', (e) => worst('LCP', e.startTime));
 ['event', 'first-input'].forEach((type) => observe(type, (e) => e.interactionId && worst('INP', e.duration)));
-// CLS: the worst window of shifts, 1 s apart at most, 5 s long
 let [sum, first, last] = [0, 0, 0];
 observe('layout-shift', (e) => {
   if (e.hadRecentInput) return;

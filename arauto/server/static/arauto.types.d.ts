@@ -15,6 +15,8 @@ interface Decision {
   policy_version: number;
   receipt: string;
   simulated: boolean;
+  /** Only of one of several candidates: the probability with which it was chosen here. It goes with every event. */
+  chance?: number;
   /** Only with consent. */
   visitor?: string;
   /** Unix milliseconds. */
@@ -48,7 +50,12 @@ interface Facts {
 }
 
 /** Ask which variant to show. Null when the server is slow (1.5 s) or down, or the campaign is not live. */
-type Decide = (campaign: string) => Promise<Decision | null>;
+type Decide = (campaign: string, choose?: Choose, candidates?: number) => Promise<Decision | null>;
+/**
+ * Choose between candidates, here: the place of one, and the probability with which it was drawn, which is at least `floor`
+ * times its share. `rank` of arauto-edge.js answers so.
+ */
+type Choose = (candidates: Decision[], even: {shares: number[]; floor: number}) => {pick: number; propensity: number};
 /** Put a decision into an element, as text only, and watch it. */
 type Render = (slot: HTMLElement, decision: Decision) => void;
 /** Count the impression (half visible for a second) and the clicks of a decision that the page rendered itself. */
@@ -70,11 +77,13 @@ type Kept = <T>(use: (s: Storage) => T) => T | undefined;
 type Drop = (name: string) => unknown;
 type Bare = (event: Told) => Told;
 type Pack = (data: object) => string;
+/** What observers have not told yet. */
 type Late = (() => void)[];
 type Later = (ms: number) => unknown;
 type Fill = (root: ParentNode & Node) => void;
 type Remember = (decision: Decision) => void;
 type Happened = (type: string) => void;
+/** Of a page opened in the background, times would measure patience. CLS: the worst window of shifts, 1 s apart at most, 5 s long. */
 type Vitals = Record<string, number>;
 type Measure = (metrics: string[]) => void;
 type Worst = (metric: string, reading: number) => void;

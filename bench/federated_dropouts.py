@@ -1,0 +1,48 @@
+"""How often a round of 1,000 fails when 30 % vanish at random steps, by k: the graph alone, without cryptography.
+
+A round fails when a client's neighbours that answer at the end are fewer than t (of anyone whose secret is needed), or
+when a client sees fewer than t neighbours in its inbox. t is 55 % of k, as :func:`arauto.federated.new_offer` has it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from arauto.federated.masks import graph
+
+CLIENTS, ROUNDS = 1000, 1000
+CASES = ((50, 0.2), (50, 0.3), (80, 0.3), (100, 0.3))
+
+
+def fails(neighbours: int, gone: float, draw: np.random.Generator) -> bool:
+    """One round. A client that sees too few neighbours leaves, which may leave others too few."""
+    need = round(0.55 * neighbours)
+    fate = np.where(draw.random(CLIENTS) < gone, draw.integers(0, 4, CLIENTS), 4)
+    fate = fate[fate > 0]  # those who never joined are in no roster
+    around = np.array(graph(draw.bytes(32), len(fate), neighbours))
+    shared = fate > 1
+    delivered = (fate > 2) & (shared[around].sum(axis=1) >= need)
+    answered = (fate > 3) & delivered
+    return bool((answered[around].sum(axis=1)[shared] < need).any())
+
+
+def interval(hits: int, trials: int) -> list[float]:
+    """Wilson's 95 % interval."""
+    rate, z = hits / trials, 1.96
+    middle, wide = rate + z * z / (2 * trials), z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials**2))
+    return [round((middle + sign * wide) / (1 + z * z / trials), 4) for sign in (-1, 1)]
+
+
+def main() -> dict[str, Any]:
+    draw = np.random.default_rng(7)
+    rows: list[dict[str, Any]] = []
+    for neighbours, gone in CASES:
+        failed = sum(fails(neighbours, gone, draw) for _ in range(ROUNDS))
+        row = {"k": neighbours, "t": round(0.55 * neighbours), "vanish": gone, "failed": failed, "rounds": ROUNDS}
+        rows.append({**row, "rate": failed / ROUNDS, "interval": interval(failed, ROUNDS)})
+        print(rows[-1], flush=True)
+    shipped = next(row for row in rows if row["k"] == 100 and row["vanish"] == 0.3)
+    return {"clients": CLIENTS, "rows": rows, "passed": shipped["rate"] <= 0.01}
