@@ -40,7 +40,7 @@ SCREENS = (
     "campaigns/{watch}/funnel",
     "campaigns/{test}/rollout",
     "campaigns/{watch}/gallery",
-    "policy",
+    "campaigns/{watch}/policy",
     "new",
     "archive",
     "audit",

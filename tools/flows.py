@@ -106,6 +106,6 @@ async def _look(page: Page, images: Path, name: str) -> None:
     await page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach((one) => one.loading = 'eager')")
     await page.wait_for_timeout(600)
     # A gallery of a whole kit is as long as a street: its beginning is enough.
-    height = min(await page.evaluate("document.documentElement.scrollHeight"), 3200)
+    height = min(await page.evaluate("document.documentElement.scrollHeight"), 2600)
     clip: Any = {"x": 0, "y": 0, "width": page.viewport_size["width"] if page.viewport_size else 1280, "height": height}
     await page.screenshot(path=images / f"{name}.png", full_page=True, clip=clip, animations="disabled")

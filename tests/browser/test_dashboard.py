@@ -148,7 +148,8 @@ async def test_everything_has_a_name_for_a_screen_reader(shop, desk):
         assert headings[0] == 1
         assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
         unnamed = await page.evaluate(
-            """[...document.querySelectorAll('a, button, input, [role=region]')].filter((one) => !one.ariaLabel &&
+            """[...document.querySelectorAll('a, button, input:not([type=hidden]), [role=region]')]
+            .filter((one) => !one.ariaLabel &&
             !one.textContent.trim() && !one.labels?.length).map((one) => one.outerHTML)"""
         )
         assert unnamed == []

@@ -1,4 +1,4 @@
-"""The small model on devices: which versions are in use, how fast they are, how often a page fell back."""
+"""The small model in visitors' browsers: which versions answer, how fast, how often a page falls back, the release."""
 
 from __future__ import annotations
 
@@ -9,24 +9,39 @@ from arauto.loop import EdgeScreen, edge_campaigns, edge_screen
 
 
 async def values(view: View) -> dict[str, Any]:
-    """A section for each campaign that releases models."""
-    return {"releases": await _releases(view)}
+    """Each campaign that releases models."""
+    return {"screens": await _screens(view)}
 
 
-async def _releases(view: View) -> list[EdgeScreen]:
+async def _screens(view: View) -> list[tuple[int, EdgeScreen]]:
     store = view.runtime.store
-    return [await edge_screen(store, campaign.id) for campaign in await edge_campaigns(store)]
+    return [(one.id, await edge_screen(store, one.id)) for one in await edge_campaigns(store)]
 
 
 async def table(view: View) -> File:
-    """The same as a table."""
-    columns = ("model", "state", "pages", "share", "ready_p50", "ready_p95", "predict_p50", "predict_p95", "fallback")
+    """Every version as a line."""
+    head = (
+        "campaign", "variant", "model", "state", "pages", "share", "ready_p50", "ready_p95", "predict_p50",
+        "predict_p95", "fallback",
+    )  # fmt: skip
     lines = [
-        [one.campaign, *(getattr(version, name) for name in columns)]
-        for one in await _releases(view)
-        for version in one.versions
+        [
+            screen.campaign,
+            one.variant,
+            one.model,
+            one.state,
+            one.pages,
+            one.share,
+            one.ready_p50,
+            one.ready_p95,
+            one.predict_p50,
+            one.predict_p95,
+            one.fallback,
+        ]
+        for _, screen in await _screens(view)
+        for one in screen.versions
     ]
-    return csv_file("edge.csv", ("campaign", *columns), lines)
+    return csv_file("edge.csv", head, [["" if cell is None else cell for cell in line] for line in lines])
 
 
 SCREEN = Screen(name="edge", path=f"{OWN}/edge", values=values, every=10.0, files={"edge.csv": table})

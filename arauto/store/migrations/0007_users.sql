@@ -18,6 +18,3 @@ CREATE TABLE admin_sessions (
     version integer NOT NULL
 );
 INSERT INTO admin_sessions (version) VALUES (1);
-
--- What devices tell of their small model (a custom event `edge`), for the screen that shows it.
-CREATE INDEX events_edge ON events (event_id) WHERE type = 'custom' AND name = 'edge';
