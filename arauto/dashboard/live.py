@@ -105,7 +105,7 @@ class Live:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[object, ...], Part] = {}
-        self._closed = asyncio.Event()
+        self._closed = False
 
     def part(self, key: tuple[object, ...], make: Make, every: float) -> Part:
         """The part of that key, made by ``make``, at most once in ``every`` seconds."""
@@ -118,9 +118,12 @@ class Live:
 
     async def close(self) -> None:
         """End every stream, for the process is to end; browsers ask again, whoever answers then."""
-        self._closed.set()
+        self._closed = True
         for part in self._parts.values():
             await part.close()
+
+    def _over(self) -> bool:
+        return self._closed
 
     async def stream(self, part: Part, tag: str, good: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
         """The part as server-sent events (WHATWG HTML, 9.2), whenever it is not the one of ``tag``.
@@ -133,13 +136,13 @@ class Live:
         end = time.monotonic() + STREAM_S
         try:
             yield b"retry: 1000\n\n"
-            while not self._closed.is_set() and time.monotonic() < end and await good():
+            while not self._closed and time.monotonic() < end and await good():
                 try:
                     text = await part.wait(tag, BEAT_S)
                 except ArautoError as error:
                     log.warning("a part of a page cannot be made: %s", error.problem)
                     return
-                if self._closed.is_set():
+                if self._over():
                     return
                 yield BEAT if part.tag == tag else event(part.tag, text)
                 tag = part.tag

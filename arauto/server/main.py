@@ -27,7 +27,7 @@ import msgspec
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server as Granian
+from granian.server import MPServer as Granian
 
 from arauto.core.errors import ConflictError, StoreError
 from arauto.core.settings import PREFIX, Secret, Settings
@@ -125,7 +125,7 @@ class _Draining(Granian):
 
     def signal_handler_interrupt(self, *args: Any, **_: Any) -> None:
         """SIGTERM gives the sign and waits; a second one, or SIGINT, does not wait."""
-        end = super().signal_handler_interrupt
+        end: Callable[[], None] = super().signal_handler_interrupt
         begun = self._drain.on
         # Always: open dashboards are let go at the sign.
         self._drain.begin()
