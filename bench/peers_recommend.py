@@ -126,7 +126,8 @@ def sasrec(data: Data, given: dict[str, Any], seed: int) -> Ranker:
         ),
         **more,
     )  # fmt: skip
-    logs, best = {name: frame(name) for name in data.logs}, (-1.0, {}, 0)
+    logs = {name: frame(name) for name in data.logs}
+    best: tuple[float, dict[str, Any], int] = (-1.0, {}, 0)
 
     def rank(name: str, targets: Any) -> Any:
         found = model.recommend(data.asked, logs[name], k=AT, filter_viewed=True)

@@ -134,9 +134,8 @@ class PgVectors:
         return np.array(held, dtype=np.float32).reshape(len(keys), self._dimensions)
 
     def nearest(self, queries: Floats, k: int, allowed: NDArray[np.bool_] | None) -> tuple[Keys, Floats]:
-        where, more = sql.SQL(""), []
-        if allowed is not None:
-            where, more = sql.SQL("WHERE key = ANY(%s)"), [np.flatnonzero(allowed).tolist()]
+        where = sql.SQL("" if allowed is None else "WHERE key = ANY(%s)")
+        more: list[Any] = [] if allowed is None else [np.flatnonzero(allowed).tolist()]
         question = sql.SQL("SELECT key, vector {} %s::vector FROM {} {} ORDER BY vector {} %s::vector LIMIT %s").format(
             self._near, self._table, where, self._near
         )
