@@ -36,6 +36,7 @@ NAMES = (
     "federated_language",
     "federated_mixed",
     "federated_movielens",
+    "federated_scale",
     "federated_secagg",
     "experiments_sequences",
     "experiments_bandits",

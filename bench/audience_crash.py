@@ -79,7 +79,7 @@ async def send(http: httpx.AsyncClient, key: str, parts: list[dict[str, Any]]) -
 
 async def neighbours(http: httpx.AsyncClient) -> dict[str, list[tuple[str, float]]]:
     """Everyone's ten nearest; waits until the audience is there after a start."""
-    found = {}
+    found: dict[str, list[tuple[str, float]]] = {}
     for number in range(VISITORS):
         for _ in range(600):
             answer = await http.get(f"/v1/visitors/{person(number)}/neighbours?k=10", headers=ADMIN)
@@ -105,7 +105,7 @@ async def run(parts: list[dict[str, Any]], kills: int, settings: Settings, serve
         if site is None:
             await admin.draft({"brief": {"product": "crash test"}})
             site = (await admin.sites())[0]
-    recovery = []
+    recovery: list[float] = []
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         for part in split(parts, kills + 1):
             # The last of each part are under way when the server dies.

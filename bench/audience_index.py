@@ -1,7 +1,8 @@
 """The visitor index beside FAISS used bare, hnswlib, usearch and voyager: clustered vectors, single and batch queries,
 replacement in place while queries run, removal, memory, drift. ``AUDIENCE_SIZES`` (100000,1000000) chooses the sizes.
 
-Each contender runs in a process of its own, so that memory is its own; the peers in the peers' environment::
+Each contender runs in a process of its own, so that memory is its own, with one thread (threads of a busy machine wait
+for each other); the peers in the peers' environment::
 
     python -m venv .venv-peers-index && .venv-peers-index/bin/pip install -r bench/peers-index.txt
 """
@@ -30,7 +31,12 @@ def run(contender: str, count: int, dimensions: int, kind: str) -> dict[str, Any
         return {"missing": f"{python} is not there: see bench/audience_index.py"}
     question = json.dumps({"contender": contender, "count": count, "dimensions": dimensions, "kind": kind})
     done = subprocess.run(
-        [python.absolute(), RUNNER, question], check=False, capture_output=True, text=True, cwd=HERE.parent
+        [python.absolute(), RUNNER, question],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=HERE.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     if done.returncode:
         return {"missing": f"{contender} failed: {done.stderr.strip()[-400:]}"}

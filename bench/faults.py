@@ -278,7 +278,8 @@ async def _trials(one: House, setting: Setting, trials: int) -> dict[str, Any]:
     url = f"http://{server_address(1)}:{PORT}"
     await asyncio.to_thread(wait_for, lambda: httpx.get(f"{url}/readyz", timeout=3).raise_for_status())
     campaign, key, slug = await _launch()
-    ledger, notes = Ledger(), {}
+    ledger = Ledger()
+    notes: dict[str, Any] = {}
     visitors = [Visitor([url], key, slug, ledger, random.Random(number)) for number in range(VISITORS)]
     tasks = [asyncio.create_task(visitor.run()) for visitor in visitors]
     scene = Scene(one, ledger, random.Random(0), key, slug, notes)

@@ -2,7 +2,7 @@
 room audience is fitted on their total. NDCG@10 against the same encoder fitted on everybody's log in one place.
 
 The fit needs two sums over events (:mod:`arauto.audience.linear`): XᵀX and XᵀY, items × items. A client counts its own
-and sends the upper half of the first and all of the second in one vector, once. The first forty clients go through the
+and sends the upper half of the first and all of the second in one vector, once. The first twenty clients go through the
 whole protocol with drop-outs, the others add the same words without masks.
 """
 
@@ -29,7 +29,7 @@ from bench.audience_quality import read
 
 RECIPE = Recipe(decay=0.9, ridge=100.0, ahead=0.6, reverse=0.5)
 told = msgspec.to_builtins
-COHORT = 40
+COHORT = 20
 QUANTA = 256
 """Steps of one: a count of one event weighs so many."""
 VANISH = 0.1
@@ -37,11 +37,17 @@ EPSILON = 3.0
 Words = NDArray[np.uint32]
 
 
-def sums_of(log: Interactions, user: int) -> Statistics:
-    """What one device counts: its own events, in everybody's items."""
-    own = Statistics(len(log.item_names), RECIPE)
-    own.count(log.keep(log.users == user))
-    return own
+def sums_of(log: Interactions, user: int) -> tuple[Statistics, NDArray[np.int64]]:
+    """What one device counts: its own events, among its own items; and which items those are."""
+    mine = log.keep(log.users == user)
+    own, items = np.unique(mine.items, return_inverse=True)
+    alone = Interactions(
+        np.zeros(len(items), np.int64), items.astype(np.int64), mine.times, log.user_names[[user]],
+        log.item_names[own], np.array([0, len(items)]),
+    )  # fmt: skip
+    counted = Statistics(len(own), RECIPE)
+    counted.count(alone)
+    return counted, own
 
 
 class Layout:
@@ -52,15 +58,17 @@ class Layout:
         self.half = items * (items + 1) // 2
         self.dim = self.half + items * items
 
-    def sparse(self, own: Statistics, draw: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def sparse(
+        self, counted: Statistics, own: NDArray[np.int64], draw: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Places and words of a client's vector: rounded up or down at random, without bias. Zeros stay zeros."""
-        gram, cross = own.gram.tocoo(), own.cross.tocoo()
+        gram, cross = counted.gram.tocoo(), counted.cross.tocoo()
         upper = gram.row <= gram.col
-        row, column = gram.row[upper].astype(np.int64), gram.col[upper].astype(np.int64)
+        row, column = own[gram.row[upper]], own[gram.col[upper]]
         places = np.concatenate(
             (
                 row * self.items - row * (row - 1) // 2 + column - row,
-                self.half + cross.row.astype(np.int64) * self.items + cross.col,
+                self.half + own[cross.row] * self.items + own[cross.col],
             )
         )
         values = np.concatenate((gram.data[upper], cross.data)).astype(np.float64) * QUANTA
@@ -130,7 +138,7 @@ def main() -> dict[str, Any]:
     print("centralised", central.ndcg, flush=True)
 
     layout, draw = Layout(items), np.random.default_rng(0)
-    sent = [layout.sparse(sums_of(known, user), draw) for user in range(len(known.user_names))]
+    sent = [layout.sparse(*sums_of(known, user), draw) for user in range(len(known.user_names))]
     cohort = masked_cohort(layout, sent[:COHORT])
     gone = set(cohort.pop("gone"))
     print("masked", cohort, flush=True)

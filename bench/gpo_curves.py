@@ -126,7 +126,7 @@ def drawn(curves: dict[str, Curve]) -> str:
     width, height, left, top = 720, 420, 60, 20
     points = [point for curve in curves.values() for point in curve]
     most = math.sqrt(max(point["kl"] for point in points))
-    low, high = (f(point["gold"] for point in points) for f in (min, max))
+    low, high = min(point["gold"] for point in points), max(point["gold"] for point in points)
 
     def x(kl: float) -> float:
         return left + (width - left - 150) * math.sqrt(max(kl, 0.0)) / most

@@ -64,7 +64,8 @@ def main() -> dict[str, Any]:
 
 def speeds(model: RewardModel, texts: list[str]) -> dict[str, dict[str, float]]:
     """Texts a second of the wall and of CPU time, with one thread and with as many as there are cores."""
-    torch, found = need("torch"), {}
+    torch = need("torch")
+    found: dict[str, dict[str, float]] = {}
     before = torch.get_num_threads()
     for threads in sorted({1, os.cpu_count() or 1}):
         torch.set_num_threads(threads)

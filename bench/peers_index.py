@@ -53,6 +53,8 @@ def resident() -> int:
 class Ours:
     def __init__(self, _: int, dimensions: int) -> None:
         sys.path.insert(0, str(Path.cwd()))
+        import faiss  # noqa: F401
+
         from arauto.audience import VisitorIndex
 
         self.index = VisitorIndex(dimensions)
@@ -260,6 +262,9 @@ def main() -> None:
     name, count, dimensions, kind = (asked[key] for key in ("contender", "count", "dimensions", "kind"))
     rows, queries = make(count, dimensions, kind, 1), make(QUERIES, dimensions, kind, 2)
     wanted = truth(rows, queries)
+    with contextlib.suppress(Exception):
+        # Its libraries are not what is measured.
+        CONTENDERS[name](16, dimensions).build(rows[:16])
     gc.collect()
     before = resident()
     began = time.perf_counter()

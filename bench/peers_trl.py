@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parent.parent))
 def main(question: Path, answer: Path) -> None:
     """The curve of each algorithm asked for."""
     import torch  # type: ignore[import-not-found, unused-ignore]
-    import trl  # type: ignore[import-not-found]
+    import trl  # type: ignore[import-not-found, unused-ignore]
 
     torch.set_num_threads(1)
     given = json.loads(str(np.load(question)["given"]))
@@ -31,7 +31,7 @@ def curve(name: str, given: dict[str, Any]) -> list[dict[str, float]]:
     """KL, proxy and gold of every batch of one run."""
     import datasets  # type: ignore[import-not-found]
     import peft  # type: ignore[import-not-found]
-    import trl
+    import trl  # type: ignore[import-not-found, unused-ignore]
 
     from arauto.gpo import CUT, Generator, Objective, RewardModel
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -106,7 +107,7 @@ class Encoder:
         else:
             for code, weight in history:
                 total += np.float32(weight) * _random_row(code, self.dimensions)
-        size = float(np.linalg.norm(total))
+        size = math.sqrt(total @ total)
         return total / np.float32(size) if size > 0 else total
 
     def scores(self, history: Sequence[tuple[int, float]]) -> Floats:

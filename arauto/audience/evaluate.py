@@ -110,6 +110,7 @@ def _models(split: Split, *, small: bool, tune: bool) -> Iterable[tuple[str, lis
 def axes(*, small: bool) -> list[list[dict[str, float]]]:
     """What is tried of ours: one setting after the other, each with the best of those before."""
     return [
+        [{"late": late} for late in (0.5, 0.0)],
         [{"ahead": ahead} for ahead in (0.6, 0.0)],
         [{"reverse": reverse} for reverse in (0.5, 0.0)],
         [{"ridge": ridge} for ridge in ((30.0, 100.0, 300.0, 1000.0) if small else (30.0, 300.0))],

@@ -329,11 +329,13 @@ class VisitorIndex:
             raise InputError(
                 f"have the shape {rows.shape}", field="vectors", mend=f"give rows of {self.dimensions} numbers"
             )
-        if not np.isfinite(rows).all():
+        # A number that is not finite, or too large to be squared, shows in its row's size.
+        sizes = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        if not np.isfinite(sizes).all():
             raise InputError("hold a number that is not finite", field="vectors", mend="leave that row out")
         if self.metric == "cosine":
-            sizes = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-            rows = np.divide(rows, sizes, out=np.zeros_like(rows), where=sizes > 0)
+            sizes[sizes == 0] = 1.0
+            rows = rows / sizes[:, None]
         return rows
 
     def _reserve(self, key: int) -> None:

@@ -19,6 +19,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0] * 7)
+        self._all: dict[int, list[float]] = defaultdict(lambda: [0.0] * 7)
 
     def add(self, segment: int, touch: Touch) -> None:
         """Count a touch of a visitor of ``segment``."""
@@ -37,31 +38,28 @@ class Ledger:
     def _count(self, segment: int, variant: int, chance: float, kind: Kind, sign: float) -> None:
         if kind not in ("impression", "click", "purchase"):
             return
-        row = self._rows[segment, variant]
         weight = sign / max(chance, LEAST_CHANCE)
-        if kind == "impression":
-            row[_SHOWN] += sign
-            row[_WEIGHT] += weight
-            row[_SQUARE] += sign * weight * weight
-        elif kind == "click":
-            row[_CLICKS] += sign
-            row[_CLICKED] += weight
-        else:
-            row[_BUYS] += sign
-            row[_BOUGHT] += weight
+        for row in (self._rows[segment, variant], self._all[variant]):
+            if kind == "impression":
+                row[_SHOWN] += sign
+                row[_WEIGHT] += weight
+                row[_SQUARE] += sign * weight * weight
+            elif kind == "click":
+                row[_CLICKS] += sign
+                row[_CLICKED] += weight
+            else:
+                row[_BUYS] += sign
+                row[_BOUGHT] += weight
 
     def everyone(self, goal: Goal) -> dict[int, Tally]:
         """How each variant did with all visitors."""
         did, rewarded = (_BUYS, _BOUGHT) if goal == "purchase" else (_CLICKS, _CLICKED)
-        found: dict[int, list[float]] = defaultdict(lambda: [0.0] * 5)
-        for (_, variant), row in self._rows.items():
-            sums = found[variant]
-            sums[0] += row[_WEIGHT]
-            sums[1] += min(row[rewarded], row[_WEIGHT])
-            sums[2] += row[_SQUARE]
-            sums[3] += row[_SHOWN]
-            sums[4] += row[did]
-        return {variant: Tally(*sums[:3], int(sums[3]), int(sums[4])) for variant, sums in found.items()}
+        return {
+            variant: Tally(
+                row[_WEIGHT], min(row[rewarded], row[_WEIGHT]), row[_SQUARE], int(row[_SHOWN]), int(row[did])
+            )
+            for variant, row in self._all.items()
+        }
 
     def cells(
         self, segments: Sequence[int], variants: Sequence[int], goal: Goal

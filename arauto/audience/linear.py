@@ -3,7 +3,9 @@
 With x the decayed history of a user before an event (the last item weighs 1, the one before γ, …) and y what came next
 (the next item 1, the one after δ, …), ``B = (XᵀX + λI)⁻¹ XᵀY`` (SLIT of Choi et al. 2021, "Session-aware Linear
 Item-Item Models for Session-based Recommendation", without its normalisations). Both products are sums over events, so
-an event is learned by adding to them, and logs that were counted apart are added.
+an event is learned by adding to them, and logs that were counted apart are added. Where tastes move on, an item's score
+is weighted by how much of its interest is late: the share of its events that are among the last of their users, for
+those are nearer to today than the rest (after TALE's trend-aware normalisation, Park et al. 2025; here by order).
 """
 
 from __future__ import annotations
@@ -23,17 +25,20 @@ Floats = NDArray[np.float32]
 _SMALL = 1e-3
 """Weights below this are left out."""
 _BLOCK = 1024
+LAST = 3
+"""Events of a user that are late."""
 MOST = 64
 """Items of a history that count."""
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the linear model is fitted: γ, λ, δ, and how much the reversed histories count."""
+    """How the linear model is fitted: γ, λ, δ, how much the reversed histories count, and the power of lateness."""
 
     decay: Annotated[float, Meta(gt=0, lt=1)] = 0.85
     ridge: Annotated[float, Meta(gt=0)] = 100.0
     ahead: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     reverse: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    late: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 def weights_back(decay: float) -> Floats:
@@ -70,7 +75,8 @@ def _lagged(log: Interactions, weights: Floats, room: NDArray[np.int64], step: i
 
 
 class Statistics:
-    """``gram`` = XᵀX and ``cross`` = XᵀY of some events, sparse, items × items."""
+    """``gram`` = XᵀX and ``cross`` = XᵀY of some events, sparse, items × items; by item, how often it was ``met``, and
+    how often among the last of a user."""
 
     def __init__(self, items: int, recipe: Recipe) -> None:
         sparse = need("scipy.sparse")
@@ -78,10 +84,14 @@ class Statistics:
         self.events = 0
         self.gram: Any = sparse.csr_matrix((items, items), dtype=np.float32)
         self.cross: Any = sparse.csr_matrix((items, items), dtype=np.float32)
+        self.met = np.zeros(items)
+        self.last = np.zeros(items)
 
     def count(self, log: Interactions) -> None:
         """Add a whole log."""
         self.events += len(log.users)
+        self.met += np.bincount(log.items, minlength=len(self.met))
+        self.last += np.bincount(log.items[log.left < LAST], minlength=len(self.last))
         self._count(log, 1.0)
         if self.recipe.reverse:
             self._count(_reversed(log), self.recipe.reverse)
@@ -99,6 +109,10 @@ class Statistics:
         """
         sparse = need("scipy.sparse")
         self.events += 1
+        self.met[item] += 1
+        self.last[item] += 1
+        if len(history) >= LAST:
+            self.last[history[-LAST]] -= 1
         weights = weights_back(self.recipe.decay)
         recent = history[::-1][: len(weights)]
         size = self.gram.shape[0]
@@ -118,6 +132,7 @@ class Statistics:
         inverse = inverse_of(self.gram, self.recipe.ridge)
         # inverse is symmetric: B = inverse · cross = (crossᵀ · inverse)ᵀ, which keeps cross sparse
         solved: Floats = np.ascontiguousarray((self.cross.T.tocsr() @ inverse).T)
+        solved *= (((self.last + 1) / (self.met + LAST)) ** self.recipe.late).astype(np.float32)
         return solved
 
 

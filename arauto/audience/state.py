@@ -126,15 +126,16 @@ def shown(packed: bytes) -> list[Shown]:
     """What was shown, the earliest first. A later click or purchase of the variant belongs to its last showing."""
     found: list[Shown] = []
     last: dict[int, int] = {}
-    for at_ms, _, code, chance, kind in _LAYOUT.iter_unpack(packed):
-        if kind in _NO_SHOWING:  # most touches of most visitors
+    for place, kind in enumerate(packed[SIZE - 1 :: SIZE]):
+        if kind in _NO_SHOWING:  # most touches of most visitors: they are not even unpacked
             continue
+        at_ms, _, code, chance, _ = _LAYOUT.unpack_from(packed, place * SIZE)
         if kind == _IMPRESSION:
             last[code] = len(found)
             found.append(Shown(code, chance, at_ms, False, False))
-        elif (place := last.get(code)) is not None:
-            one, buys = found[place], kind == _PURCHASE
-            found[place] = Shown(code, one.chance, one.at_ms, one.clicked or not buys, one.bought or buys)
+        elif (row := last.get(code)) is not None:
+            one, buys = found[row], kind == _PURCHASE
+            found[row] = Shown(code, one.chance, one.at_ms, one.clicked or not buys, one.bought or buys)
     return found
 
 

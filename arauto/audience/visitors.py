@@ -195,7 +195,7 @@ class Visitors:
         chosen = list(slots)
         if not chosen:
             return
-        vectors = np.stack([self.encoder.vector(history(self._packed[slot], self.weights)) for slot in chosen])
+        vectors = np.array([self.encoder.vector(history(self._packed[slot], self.weights)) for slot in chosen])
         self._segment[chosen] = self.clusters.label(vectors)
         real = vectors.any(axis=1)
         keys = np.array(chosen, dtype=np.int64)
@@ -236,22 +236,23 @@ class Visitors:
     def neighbours(self, visitor: UUID, k: int = 10, where: Filter | None = None) -> list[Neighbour]:
         """The visitors most like this one, the nearest first; nobody while nothing is known of them."""
         with self._lock:
-            vector = self.vector(visitor)
-            if vector is None:
-                return []
-            allowed = None
-            if where is not None:
-                allowed = self._last >= where.since_ms
-                if where.segment is not None:
-                    allowed = allowed & (self._segment == where.segment)
-            slots, near = self.index.nearest(vector, k + 1, allowed=allowed)
-            own = self._slots[visitor]
-            found = [
-                Neighbour(owner, float(similarity))
-                for slot, similarity in zip(slots[0].tolist(), near[0].tolist(), strict=True)
-                if slot >= 0 and slot != own and (owner := self._owners[slot]) is not None
-            ]
-            return found[:k]
+            found = ((self._owners[slot], similarity) for slot, similarity in self._near(visitor, k, where))
+            return [Neighbour(owner, similarity) for owner, similarity in found if owner is not None]
+
+    def _near(self, visitor: UUID, k: int, where: Filter | None = None) -> list[tuple[int, float]]:
+        """The places of the nearest others, and how near they are."""
+        vector = self.vector(visitor)
+        if vector is None:
+            return []
+        allowed = None
+        if where is not None:
+            allowed = self._last >= where.since_ms
+            if where.segment is not None:
+                allowed = allowed & (self._segment == where.segment)
+        slots, near = self.index.nearest(vector, k + 1, allowed=allowed)
+        own = self._slots[visitor]
+        pairs = zip(slots[0].tolist(), near[0].tolist(), strict=True)
+        return [(slot, similarity) for slot, similarity in pairs if slot >= 0 and slot != own][:k]
 
     def offers(
         self,
@@ -266,8 +267,9 @@ class Visitors:
     ) -> list[Offer]:
         """What to offer a visitor of ``candidates``."""
         policy = policy or Policy()
-        near = self.neighbours(visitor, policy.neighbours)
-        rows = [(shown(self.state(one.visitor)), max(one.similarity, 0.0)) for one in near]
+        with self._lock:
+            near = [(self._packed[slot], similarity) for slot, similarity in self._near(visitor, policy.neighbours)]
+        rows = [(shown(packed), max(similarity, 0.0)) for packed, similarity in near]
         open_ = offering.allowed(candidates, self.state(visitor), now_ms, policy)
         found = offering.tally(rows, goal)
         return offering.choose(open_, found, self.ledger.everyone(goal), policy, rng, count=count, goal=goal)

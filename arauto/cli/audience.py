@@ -92,13 +92,21 @@ def _show(found: Evaluation) -> None:
 @click.option("--out", type=_FILE, help="Where the encoder goes; into use, when left out.")
 @click.option("--decay", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="γ of the history.")
 @click.option("--ridge", type=click.FloatRange(0, min_open=True), help="λ of the regression.")
+@click.option("--late", type=click.FloatRange(0, 1), help="How much items count that people met lately: 0 to 1.")
 @click.option("--dimensions", default=DIMENSIONS, show_default=True, type=click.IntRange(2, 1024), help="Of a vector.")
 @as_json
 def train(
-    data: Path | None, out: Path | None, decay: float | None, ridge: float | None, dimensions: int, *, json_: bool
+    data: Path | None,
+    out: Path | None,
+    decay: float | None,
+    ridge: float | None,
+    late: float | None,
+    dimensions: int,
+    *,
+    json_: bool,
 ) -> None:
     """Fit the encoder on what visitors did, and put it into use: a running server takes it over."""
-    given = {name: value for name, value in (("decay", decay), ("ridge", ridge)) if value is not None}
+    given = {name: value for name, value in (("decay", decay), ("ridge", ridge), ("late", late)) if value is not None}
     recipe = Recipe(**given)
     settings = settings_of()
     started = time.perf_counter()

@@ -2,8 +2,9 @@
 
 from arauto.dashboard.app import create_dashboard
 from arauto.dashboard.demo import render_demo
+from arauto.dashboard.live import Live
 from arauto.dashboard.pages import render_report_html
 from arauto.dashboard.paper import write_pdf
 from arauto.dashboard.sessions import SESSION_COOKIE, Sessions
 
-__all__ = ["SESSION_COOKIE", "Sessions", "create_dashboard", "render_demo", "render_report_html", "write_pdf"]
+__all__ = ["SESSION_COOKIE", "Live", "Sessions", "create_dashboard", "render_demo", "render_report_html", "write_pdf"]

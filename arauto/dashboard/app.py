@@ -55,9 +55,12 @@ log = logging.getLogger(__name__)
 Page = Callable[[Request], Awaitable[Response]]
 
 
-def create_dashboard(runtime: Runtime, sessions: Sessions | None = None) -> Starlette:
-    """The application over a runtime. Its paths are absolute: its routes can also stand among a server's own."""
-    desk = _Desk(runtime, sessions or Sessions(runtime.store, runtime.clock))
+def create_dashboard(runtime: Runtime, sessions: Sessions | None = None, live: Live | None = None) -> Starlette:
+    """The application over a runtime; whoever ends the process closes ``live`` first.
+
+    Its paths are absolute: its routes can also stand among a server's own.
+    """
+    desk = _Desk(runtime, sessions or Sessions(runtime.store, runtime.clock), live or Live())
     known: Table = table()
     by_path: dict[str, dict[str, Page]] = {}
     for (path, method), entry in known.items():
@@ -76,10 +79,10 @@ def _by_method(endpoints: Mapping[str, Page]) -> Page:
 class _Desk:
     """Answers the requests of every entry of the table."""
 
-    def __init__(self, runtime: Runtime, sessions: Sessions) -> None:
+    def __init__(self, runtime: Runtime, sessions: Sessions, live: Live) -> None:
         self._runtime = runtime
         self._sessions = sessions
-        self._live = Live()
+        self._live = live
         door = Door(runtime, sessions)
         self._own: dict[str, Page] = {
             "login": door.login,

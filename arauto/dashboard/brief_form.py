@@ -34,8 +34,8 @@ class Field(NamedTuple):
 GROUPS: Mapping[str, tuple[Field, ...]] = {
     "product": (
         Field("product", most=80),
-        Field("description", "text", 2000),
         Field("focus", most=120),
+        Field("description", "text", 2000),
         Field("benefits", "lines", 2400),
     ),
     "people": (

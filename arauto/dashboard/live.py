@@ -42,6 +42,7 @@ class Part:
         self._making = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._failed: ArautoError | None = None
+        self._closed = False
         self.tag = ""
         self.viewers = 0
         self.ticker: asyncio.Task[None] | None = None
@@ -70,10 +71,16 @@ class Part:
         """Wait until the tag is another one than ``tag``, or for ``seconds``. Raises what making it raised."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: self.tag != tag or self._failed is not None)
+                await self._changed.wait_for(lambda: self.tag != tag or self._failed is not None or self._closed)
         if self._failed is not None:
             raise self._failed
         return self._text
+
+    async def close(self) -> None:
+        """Wake whoever waits: there is nothing more to come."""
+        self._closed = True
+        async with self._changed:
+            self._changed.notify_all()
 
     def _rest(self) -> float:
         return self._made + max(self._every, BREATH * self._took) - time.monotonic()
@@ -98,6 +105,7 @@ class Live:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[object, ...], Part] = {}
+        self._closed = False
 
     def part(self, key: tuple[object, ...], make: Make, every: float) -> Part:
         """The part of that key, made by ``make``, at most once in ``every`` seconds."""
@@ -107,6 +115,15 @@ class Live:
                 self._parts = {known: part for known, part in self._parts.items() if not part.idle}
             found = self._parts[key] = Part(make, every)
         return found
+
+    async def close(self) -> None:
+        """End every stream, for the process is to end; browsers ask again, whoever answers then."""
+        self._closed = True
+        for part in self._parts.values():
+            await part.close()
+
+    def _over(self) -> bool:
+        return self._closed
 
     async def stream(self, part: Part, tag: str, good: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
         """The part as server-sent events (WHATWG HTML, 9.2), whenever it is not the one of ``tag``.
@@ -119,11 +136,13 @@ class Live:
         end = time.monotonic() + STREAM_S
         try:
             yield b"retry: 1000\n\n"
-            while time.monotonic() < end and await good():
+            while not self._closed and time.monotonic() < end and await good():
                 try:
                     text = await part.wait(tag, BEAT_S)
                 except ArautoError as error:
                     log.warning("a part of a page cannot be made: %s", error.problem)
+                    return
+                if self._over():
                     return
                 yield BEAT if part.tag == tag else event(part.tag, text)
                 tag = part.tag

@@ -8,6 +8,7 @@ from arauto.edge.reading import read_examples
 from arauto.edge.recipe import RESEARCH, SHIPPED, Release, train_research, train_shipped, with_metrics, write
 from arauto.edge.site import (
     MODULES,
+    PEERS,
     POLICY,
     RELEASE,
     Asset,
@@ -23,6 +24,7 @@ from arauto.edge.train import Trained, TrainPlan, train
 
 __all__ = [
     "MODULES",
+    "PEERS",
     "POLICY",
     "RELEASE",
     "RESEARCH",

@@ -41,7 +41,7 @@ def to_onnx(model: EdgeModel) -> bytes:
         **{f"c{value}": np.array(value, np.int64) for value in (1, 63, 256, ONE)},
         "axis": np.array([0], np.int64),
     }
-    steps = (
+    steps: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("Gather", "table rows", "picked", {"axis": 0}),
         ("Cast", "picked", "cells", {"to": TensorProto.INT64}),
         ("ReduceSum", "cells axis", "bag", {"keepdims": 0}),
@@ -96,14 +96,15 @@ def to_tfjs(model: EdgeModel) -> dict[str, bytes]:
     """
     manifest = model.manifest
     nats = np.log(2) / 256
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "table": (model.table.astype(np.int16) + 127).astype(np.uint8),
         "head": (np.array(manifest.head) * nats).astype(np.float32),
         "bias": (np.array([manifest.bias]) * nats).astype(np.float32),
         "axis": np.array(0, np.int32),
         "one": np.array(1, np.float32),
     }
-    specs, parts = [], []
+    specs: list[dict[str, Any]] = []
+    parts: list[bytes] = []
     for name, array in weights.items():
         spec: dict[str, Any] = {"name": name, "shape": list(array.shape), "dtype": str(array.dtype)}
         if name == "table":

@@ -49,7 +49,7 @@ def frequency_of(tallies: Floats, impressions: float, noise: float) -> Floats:
     return np.clip(found, 0.0, 1.0)
 
 
-def scale_of(frequency: Floats, power: float = 0.5, least: float = 5e-4) -> Floats:
+def scale_of(frequency: Floats, power: float = 0.5, least: float = 1e-3) -> Floats:
     """Each bucket's scale from how often an impression has it: (f + ``least``)^−``power``, bucket 0's being 1.
 
     At ½ all buckets move alike for the same evidence, and noise costs each as much: what clipping and a few noisy

@@ -12,6 +12,7 @@ from collections import Counter
 import msgspec
 
 from arauto.core.campaign import Campaign
+from arauto.core.events import VitalName
 from arauto.loop.release import Release, show_release
 from arauto.store import Store, quantile_of
 
@@ -64,11 +65,13 @@ async def edge_screen(store: Store, campaign_id: int) -> EdgeScreen:
     pages: Counter[int] = Counter()
     for total in await store.rollups.totals(campaign_id):
         pages[total.variant_id] += total.impressions
-    books = {(one.variant_id, one.metric): one.buckets for one in await store.rollups.vitals(campaign_id)}
+    books: dict[tuple[int, str], dict[int, int]] = {
+        (one.variant_id, one.metric): one.buckets for one in await store.rollups.vitals(campaign_id)
+    }
     failed = await store.rollups.marks(campaign_id, "error")
     whole = sum(pages.values())
 
-    def of(variant: int, metric: str, q: float) -> float | None:
+    def of(variant: int, metric: VitalName, q: float) -> float | None:
         buckets = books.get((variant, metric))
         return quantile_of(buckets, q) if buckets else None
 

@@ -66,7 +66,7 @@ async def archive_events(store: Store, settings: Settings, context: JobContext |
     """
     days = settings.keep_events_days
     due = await store.archive.due(days * DAY_MS) if days else []
-    noted = {one.month for one in await store.archive.list()}
+    noted = {one.month for one in await store.archive.all()}
     for place, month in enumerate(due):
         if context is not None:
             await context.progress(place, len(due), f"{month:%Y-%m}")
@@ -80,7 +80,7 @@ async def archive_events(store: Store, settings: Settings, context: JobContext |
             raise ConflictError(f"the events of {month:%Y-%m} kept changing", field="month", mend="try again later")
     if context is not None and due:
         await context.progress(len(due), len(due))
-    return await store.archive.list()
+    return await store.archive.all()
 
 
 async def _export(store: Store, settings: Settings, month: datetime) -> None:
@@ -89,7 +89,8 @@ async def _export(store: Store, settings: Settings, month: datetime) -> None:
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        rows, names, whole = 0, [], hashlib.sha256()
+        names: list[str] = []
+        rows, whole = 0, hashlib.sha256()
         async for part in _parts(store, month):
             name = f"events-{len(names):04}.parquet"
             whole.update(await asyncio.to_thread(_write, fresh / name, part))

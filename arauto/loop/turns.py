@@ -61,7 +61,7 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
     data: str = OWN
     iterations: Annotated[int, Meta(ge=2, le=256)] = 16
     batch: Annotated[int, Meta(ge=8, le=512, multiple_of=4)] = 64
-    epochs: Annotated[int, Meta(ge=1, le=100)] = 8
+    epochs: Annotated[int, Meta(ge=1, le=200)] = 60
     seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
 
 

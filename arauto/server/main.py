@@ -27,7 +27,7 @@ import msgspec
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server as Granian
+from granian.server import MPServer as Granian
 
 from arauto.core.errors import ConflictError, StoreError
 from arauto.core.settings import PREFIX, Secret, Settings
@@ -125,11 +125,13 @@ class _Draining(Granian):
 
     def signal_handler_interrupt(self, *args: Any, **_: Any) -> None:
         """SIGTERM gives the sign and waits; a second one, or SIGINT, does not wait."""
-        end = super().signal_handler_interrupt
-        if args[:1] != (signal.SIGTERM,) or not self._drain_s or self._drain.on:
+        end: Callable[[], None] = super().signal_handler_interrupt
+        begun = self._drain.on
+        # Always: open dashboards are let go at the sign.
+        self._drain.begin()
+        if args[:1] != (signal.SIGTERM,) or not self._drain_s or begun:
             end()
             return
-        self._drain.begin()
         wait = threading.Timer(self._drain_s, end)
         wait.daemon = True
         wait.start()

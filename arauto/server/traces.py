@@ -65,7 +65,7 @@ class Traces:
         if not trace:
             return
         self._ids.trace, self._ids.span = trace, span
-        facts = {
+        facts: dict[str, str | float] = {
             "arauto.campaign": one.campaign,
             "arauto.variant": one.variant,
             "arauto.propensity": one.propensity,

@@ -15,6 +15,7 @@ from arauto.core.campaign import CampaignState, Copy, VariantState
 from arauto.core.errors import ArautoError
 from arauto.core.people import Role
 from arauto.core.settings import Settings
+from arauto.dashboard import Live
 from arauto.loop import ReleaseAction, Runtime
 from arauto.server.meters import Board, Meters, Snapshot
 from arauto.server.pressure import Drain, Overload
@@ -65,6 +66,8 @@ class Desk:
         self.board = board
         self.overload = overload
         self.drain = drain
+        self.live = Live()
+        """What open dashboards look at."""
         self.document = b""
         """The OpenAPI document, ready to send."""
 

@@ -33,6 +33,8 @@ BOARD = "_ARAUTO_BOARD"
 """Environment variable: the folder in which the processes of one server leave their counters."""
 DRAIN = "_ARAUTO_DRAIN"
 """Environment variable: the file that is there when the server is about to end."""
+SIGN_S = 0.25
+"""How often a process looks whether the sign of the end was given."""
 BOARD_S = 2.0
 PARENT_S = 0.5
 
@@ -51,7 +53,7 @@ def make_front(
     overload, drain = overload or Overload(), drain or Drain(None)
     desk = Desk(settings, runtime, meters, board or Board(None), overload, drain)
     sessions = Sessions(runtime.store, runtime.clock)
-    pages = list(create_dashboard(runtime, sessions).routes)
+    pages = list(create_dashboard(runtime, sessions, desk.live).routes)
     web = build(desk, limiter, addresses, Gate(runtime, sessions), pages)
     return Front(runtime, Bridge(web), limiter, addresses, meters, overload, drain), desk
 
@@ -95,6 +97,7 @@ class Worker:
             self._overload.watch(),
             self._settle(),
             guard_listeners(),
+            self._end_streams(),
         )
         self._tasks = [asyncio.create_task(one) for one in beside]
         _freeze()
@@ -109,6 +112,12 @@ class Worker:
         """The audience is made after the start: its visitors, and the libraries that find segments, stay as well."""
         await self._runtime.audience.ready.wait()
         _freeze()
+
+    async def _end_streams(self) -> None:
+        """A process waits for the answers that it is giving, and a stream to a dashboard would never be given."""
+        while not self._drain.on:  # noqa: ASYNC110  (a file is the sign: other processes give it)
+            await asyncio.sleep(SIGN_S)
+        await self._desk.live.close()
 
     async def _leave_counts(self) -> None:
         while True:

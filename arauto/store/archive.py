@@ -63,7 +63,7 @@ class Archive:
         months = [datetime.strptime(f"{row['month']}+00:00", "%Y_%m%z") for row in rows]
         return [month for month in months if _ms(next_month(month)) <= limit]
 
-    async def list(self) -> list[Archived]:
+    async def all(self) -> list[Archived]:
         """Every month that was written to files, oldest first."""
         rows = await self._database.fetch("SELECT * FROM archives ORDER BY month")
         return msgspec.convert(rows, list[Archived])

@@ -44,10 +44,26 @@ def test_learning_event_by_event_is_learning_the_log():
     whole.count(found)
     for user in range(len(found.user_names)):
         items = found.items[found.starts[user] : found.starts[user + 1]]
-        for place in range(1, len(items)):
+        for place in range(len(items)):
             single.learn(items[:place], int(items[place]))
+    assert single.events == whole.events
+    assert single.met.tolist() == whole.met.tolist()
+    assert single.last.tolist() == whole.last.tolist()
     assert single.gram.toarray() == pytest.approx(whole.gram.toarray(), abs=1e-5)
     assert single.cross.toarray() == pytest.approx(whole.cross.toarray(), abs=1e-5)
+
+
+def test_items_of_late_interest_are_preferred():
+    """Item 2 is met as often as item 1 after item 0, but first of three by one user, where item 1 ends histories."""
+    rows = [("u1", "0"), ("u1", "1"), ("u2", "0"), ("u2", "2"), ("u2", "3"), ("u2", "4"), ("u2", "5")]
+    users, items = (np.array(column) for column in zip(*rows, strict=True))
+    found = interactions_of({"user_id": users, "item_id": items, "timestamp": np.arange(len(rows))})
+    plain, late = (Statistics(6, Recipe(late=late)) for late in (0.0, 0.5))
+    for one in (plain, late):
+        one.count(found)
+    assert late.last.tolist() == [1, 1, 0, 1, 1, 1]
+    factor_of = ((late.last + 1) / (late.met + 3)) ** 0.5
+    assert late.solve() == pytest.approx(plain.solve() * factor_of, abs=1e-7)
 
 
 def test_factors_give_the_best_matrix_of_their_rank():

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import arauto.server
 from arauto.core.ids import uuid7
+from arauto.edge import served
 
 STATIC = Path(arauto.server.__file__).parent / "static"
 
@@ -111,6 +112,8 @@ class Stub:
                 path = urlsplit(self.path).path
                 if path == "/arauto.js":
                     return self.answer(200, (STATIC / "arauto.js").read_bytes(), "text/javascript")
+                if asset := served().get(path.removeprefix("/edge/")):
+                    return self.answer(200, asset.body, asset.kind)
                 if path in stub.pages:
                     return self.answer(200, stub.pages[path].encode(), "text/html; charset=utf-8")
                 return self.answer(404)

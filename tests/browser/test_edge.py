@@ -12,7 +12,7 @@ from importlib import resources
 import msgspec
 import pytest
 
-from arauto.edge import MODULES, Asset, EdgeModel, assets, example, file_name, generate, serving, shipped
+from arauto.edge import MODULES, PEERS, Asset, EdgeModel, assets, example, file_name, generate, serving, shipped
 from arauto.edge.recipe import Golden, judge
 from tests.browser.conftest import until
 from tools.typescript import NoCompilerError, check_types
@@ -359,7 +359,7 @@ def test_the_modules_evaluate_nothing_and_send_nothing():
 async def test_the_types_hold(tmp_path):
     from pathlib import Path
 
-    files = [Path(str(STATIC)) / name for name in (*MODULES, "example.js", "arauto-edge.types.d.ts")]
+    files = [Path(str(STATIC)) / name for name in (*MODULES, PEERS, "example.js", "arauto-edge.types.d.ts")]
     try:
         assert await asyncio.to_thread(check_types, *files) == ""
     except NoCompilerError as reason:

@@ -35,7 +35,8 @@ WRITTEN = {
 }
 EDITED = {"pt-BR": "Seu smartwatch, todo dia", "en": "Your smartwatch, every day"}
 BAD = {"pt-BR": "O melhor smartwatch do mundo", "en": "The best smartwatch in the world"}
-AFTER = {"pt-BR": "Smartwatch para os seus passos", "en": "A smartwatch for your steps"}
+CANDIDATE = {"pt-BR": "Viva o dia com o smartwatch.", "en": "Walk your day with the smartwatch."}
+AFTER = {"pt-BR": "Smartwatch no seu ritmo", "en": "A smartwatch at your pace"}
 
 
 class Writer:
@@ -163,9 +164,7 @@ async def test_from_nothing_to_a_released_candidate(empty, visit, language):
         await page.get_by_role("button", name=words["gpo_take"]).click()
         await page.wait_for_selector("#t-candidate-title")
         assert await page.input_value("#t-candidate-title") == AFTER[language]
-        await page.fill(
-            "#t-candidate-description", WRITTEN[language][1].replace(".", " toda." if language == "pt-BR" else " too.")
-        )
+        await page.fill("#t-candidate-description", CANDIDATE[language])
         await press(page, "gpo_stage")
         await page.wait_for_url("**/gpo?done=staged")
         await page.get_by_role("link", name=words["gpo_release"]).click()

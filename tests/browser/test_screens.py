@@ -115,7 +115,9 @@ async def test_changes_are_pushed_and_a_half_filled_form_stays(shop, desk):  # n
     """One request for the stream, none after; what was typed is not lost when the numbers change."""
     async with desk() as page:
         asked = []
-        page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/live") else None)
+        page.on(
+            "request", lambda request: asked.append(request.url) if request.url.endswith("/experiment/live") else None
+        )
         await page.goto(f"{shop.url}/dashboard/campaigns/{shop.campaign}/experiment")
         await shop.visits(8, clicks=2)
         await until(lambda: page.evaluate("document.querySelectorAll('table.cards tbody tr').length === 2"))

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from arauto.edge import file_name, shipped
 from tests.browser.conftest import glimpsed_only, until
 
 pytestmark = pytest.mark.browser
@@ -61,6 +62,34 @@ async def test_a_choice_that_fails_leaves_the_default(choose, stub, visit):
     async with visit(stub.page('<div id="own">default</div>')) as page:
         assert await page.evaluate("async () => { " + CHOOSE.format(choose=choose) + " }") is None
         assert await page.inner_text("#own") == "default"
+
+
+GREETING = """<h1 data-arauto-greeting><span>Hello</span><template data-mood="positive">How nice</template></h1>
+<textarea id="message" data-arauto-listen></textarea>
+<script type="module" src="/edge/arauto-edge.js" data-consent="granted"></script>
+<script type="module" src="/edge/arauto-edge-release.js" data-campaign="edge-model"></script>"""
+
+
+@pytest.mark.parametrize("model", [file_name(shipped()), "sentiment." + "0" * 64 + ".bin"])
+async def test_a_campaign_chooses_the_edge_model_and_hears_how_it_went(model, stub, visit):
+    stub.copy["title"] = model
+    good = model == file_name(shipped())
+    async with visit(stub.page(GREETING)) as page:
+        if good:
+            await page.wait_for_selector("[data-arauto-heard]")
+            for _ in range(5):
+                await page.fill("#message", "amei, lindo demais")
+                await page.fill("#message", "recomendo, perfeito")
+            await until(lambda: len({e["metric"] for e in stub.events("web_vital")} & {"load", "INP"}) == 2)
+            assert "How nice" in await page.inner_text("h1")
+        else:
+            await until(lambda: stub.events("custom"))
+            assert await page.inner_text("h1") == "Hello"
+    assert stub.asked[0]["campaign"] == "edge-model"
+    told = [e for e in stub.events("web_vital", "custom") if e.get("metric") != "TTFB"]
+    assert {e["receipt"] for e in told} == {"receipt-1"}
+    assert [e["name"] for e in stub.events("custom")] == ([] if good else ["error"])
+    assert "amei" not in json.dumps(stub.batches)
 
 
 async def test_no_impression_while_less_than_half_is_in_view(stub, visit):

@@ -281,7 +281,7 @@ async def test_it_is_built_from_the_store():
         async def variants(self, campaign_id):
             return given.variants
 
-        async def totals(self, campaign_id):
+        async def totals(self, campaign_id, *, fair=False):
             return given.totals
 
         async def vitals(self, campaign_id):

@@ -8,6 +8,7 @@ import pytest
 
 from arauto.core.campaign import Campaign, Site, Variant
 from arauto.core.errors import Problem
+from arauto.core.people import ROLES, USER_ROLES
 from arauto.core.settings import Secret
 from arauto.dashboard import SESSION_COOKIE, Sessions
 from arauto.loop import CampaignDetail, register_jobs
@@ -50,6 +51,25 @@ async def test_a_session_of_the_dashboard_is_good_from_its_own_pages(world):
     assert (await world("GET", "/v1/sites", headers={"cookie": f"{SESSION_COOKIE}=forged"})).status == 401
     (entry, *_) = await world.ask("GET", "/v1/audit")
     assert entry["actor"] == "dashboard"
+
+
+async def test_a_session_opens_the_http_interface_as_far_as_its_role_reaches(world, monkeypatch):
+    """Each role at each admin route: only those that its role reaches let it in, and so does the table say."""
+    monkeypatch.setattr("arauto.store.users._COST", 2)
+    sessions = Sessions(world.runtime.store, world.clock)
+    for role in USER_ROLES:
+        _, code = await world.runtime.store.users.invite(role, role, "test")
+        cookie = await sessions.make(await world.runtime.store.users.join(code, "four plain words here"))
+        own = {"cookie": f"{SESSION_COOKIE}={cookie}", "origin": "http://arauto.example"}
+        world.clock.advance(1_000)  # a list of users is believed for so long
+        for route in ADMIN:
+            path = route.path.replace("{id}", str(uuid4()) if "visitors" in route.path else "999999")
+            answer = await world(route.method, path, {} if route.body else b"", own)
+            assert (answer.status == 403) == (ROLES.index(role) < ROLES.index(route.role)), (role, route.name)
+            assert answer.status != 401, route.name
+    reading = {route.name for route in ADMIN if route.method == "GET" and route.role != "viewer"}
+    assert reading == {"get_audit"}
+    assert all(route.role != "viewer" for route in ADMIN if route.method != "GET")
 
 
 def test_whatever_changes_something_asks_for_the_token():

@@ -87,7 +87,7 @@ async def test_a_server_of_before_goes_on_after_the_step(store):
         await store.rollups.record_weights(decisions.campaign.id, store._clock.now_ms(), NOW, {1: 0.5})
         assert await store.rollups.weights(decisions.campaign.id)
         await store.archive.note(datetime(2020, 1, 1, tzinfo=UTC), 0, [], "")
-        assert [one.month for one in await store.archive.list()] == ["2020_01"]
+        assert [one.month for one in await store.archive.all()] == ["2020_01"]
         await store.maintain()
         recount, totals = (
             await store.rollups.recount(decisions.campaign.id),

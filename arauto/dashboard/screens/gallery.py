@@ -56,7 +56,7 @@ async def kit_of(view: View) -> tuple[tuple[Kit, list[Finding], list[Any]] | Non
 
 
 def _tiles(made: Kit, findings: Sequence[Finding], report: Report, medium: Medium) -> list[dict[str, Any]]:
-    return [
+    tiles = [
         {
             "asset": asset,
             "shown": asset.media_type in SHOWN,
@@ -67,6 +67,8 @@ def _tiles(made: Kit, findings: Sequence[Finding], report: Report, medium: Mediu
         for asset in made.assets
         if asset.medium == medium
     ]
+    # What can be seen or heard comes first.
+    return sorted(tiles, key=lambda tile: not (tile["shown"] or tile["parts"]))
 
 
 def _parts(asset: Asset) -> dict[str, list[str]]:

@@ -63,7 +63,7 @@ def _figures(turn: Turn, words: Words) -> list[Figure]:
     shown: list[tuple[str, Series, int]] = [
         ("gpo_reward", [(words("gpo_proxy"), [one.reward for one in seen]), (words("gpo_gold"), truth)], 3),
         ("gpo_kl", [("KL", [one.kl for one in seen])], 2),
-        ("gpo_clip", [(words("gpo_clip"), [one.clip_fraction for one in seen])], 3),
+        ("gpo_clip", [(words("gpo_clip"), [one.clip_fraction for one in seen])], 4),
         ("gpo_entropy", [(words("gpo_entropy"), [one.entropy for one in seen])], 2),
         ("gpo_diversity", [(words("gpo_diversity"), [one.diversity for one in seen])], 2),
         ("gpo_violations", [(words("gpo_violations"), [one.violations for one in seen])], 3),
@@ -73,8 +73,10 @@ def _figures(turn: Turn, words: Words) -> list[Figure]:
 
 def _figure(key: str, series: Series, decimals: int, words: Words) -> Figure:
     title = words(f"{key}_title")
+    # At the end of a line there is room for a number; the legend says whose it is.
     lines = [
-        Line(name=name if len(series) > 1 else "", hue=hue, values=known) for hue, (name, known) in enumerate(series)
+        Line(name=str(hue + 1) if len(series) > 1 else "", hue=hue, values=known)
+        for hue, (_, known) in enumerate(series)
     ]
     moments = [place * 1000 for place in range(len(series[0][1]))]
     # A single iteration is drawn as a line of two equal ends.
@@ -93,7 +95,7 @@ def _figure(key: str, series: Series, decimals: int, words: Words) -> Figure:
         title=title,
         head=[words("gpo_iteration"), *(name for name, _ in series)],
         rows=[[place, *(text(known[place]) for _, known in series)] for place in range(len(series[0][1]))],
-        keys=[(name, hue) for hue, (name, _) in enumerate(series)] if len(series) > 1 else (),
+        keys=[(f"{hue + 1} {name}", hue) for hue, (name, _) in enumerate(series)] if len(series) > 1 else (),
         under=words("gpo_iteration"),
         file="readings.csv",
     )

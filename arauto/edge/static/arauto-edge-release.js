@@ -25,7 +25,7 @@ const shown = (slot) =>
 
 const greeting = document.querySelector('[data-arauto-greeting]');
 if (decision && greeting) {
-  watch(greeting, decision);
+  watch(greeting, {...decision, own: true});
   const began = ready.then((good) => good && performance.now());
   await shown(greeting);
   const reading = await began;

@@ -58,7 +58,7 @@ const emit = (type, facts, of) => {
 const pack = (data) => JSON.stringify({key, consent: granted ? 'granted' : 'denied', ...data});
 /** @type {Post} */
 const post = (path, data, ms) => {
-  const body = pack(data); // as text, which needs no preflight
+  const body = pack(data);
   const keepalive = body.length < 5e4;
   return fetch(api + path, {method: 'POST', body, keepalive, credentials: 'omit', signal: AbortSignal.timeout(ms)});
 };
@@ -240,8 +240,9 @@ export const start = (options) => {
 /** @type {Measure} */
 const measure = (metrics) => {
   for (const metric of metrics) {
-    if (!seen[0] || !(vitals[metric] >= 0)) continue;
-    emit('web_vital', {metric, reading: +vitals[metric].toFixed(4)}, seen[0]);
+    const of = seen.find((d) => !d.own);
+    if (!of || !(vitals[metric] >= 0)) continue;
+    emit('web_vital', {metric, reading: +vitals[metric].toFixed(4)}, of);
     vitals[metric] = -1;
   }
 };

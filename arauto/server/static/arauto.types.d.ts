@@ -17,6 +17,8 @@ interface Decision {
   simulated: boolean;
   /** Only of one of several candidates: the probability with which it was chosen here. It goes with every event. */
   chance?: number;
+  /** Whoever shows it tells its web vitals: those of the page go to another decision. */
+  own?: boolean;
   /** Only with consent. */
   visitor?: string;
   /** Unix milliseconds. */
@@ -91,6 +93,7 @@ type Load = (name: string) => any;
 type Save = (name: string, value: unknown) => string | undefined;
 type Recall = () => Decision[];
 type Emit = (type: string, facts?: object, of?: Decision) => void;
+/** As text, which needs no preflight. */
 type Post = (path: string, data: object, ms: number) => Promise<Response>;
 type Observe = (type: string, each: (entry: any) => void) => void;
 
