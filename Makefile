@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Half as many again as cores: a test waits for databases and browsers about as long as it computes.
+WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 2) * 3 // 2))")
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test test-models check bench docs clean
@@ -11,7 +13,7 @@ run: $(VENV)/.run  ## the whole loop on the README's brief; ONCE=1 ends by itsel
 
 test: $(VENV)/.dev check  ## every test: scripted engines, real database, real browser
 	$(BIN)/python tools/browser.py
-	$(BIN)/python -m pytest -m "not models" -n logical --maxprocesses 4 --dist worksteal --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not models" -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded models
 	$(BIN)/arauto models pull

@@ -151,11 +151,7 @@ def optimise_(
 ) -> None:  # fmt: skip
     """Optimise a generator on the reward model. Interrupted, the same command goes on where it stopped."""
     rate = learning_rate or (2e-3 if base == "tiny" else 2e-4)
-    plan = check_plan(
-        PPOPlan(
-            algorithm=algorithm, iterations=iterations, batch=batch, learning_rate=rate, kl_start=kl, kl_target=12.0
-        )
-    )
+    plan = check_plan(PPOPlan(algorithm=algorithm, iterations=iterations, batch=batch, learning_rate=rate, kl_start=kl))
     table, model = read_table(data), RewardModel.load(reward_)
     gate = evaluate_reward(model, read_table(holdout) if holdout else table)
     require_passed(gate)

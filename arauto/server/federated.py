@@ -33,7 +33,8 @@ def application(
 ) -> Starlette:
     """The routes of a coordinator. Joining takes a token unless the task is free; later messages prove themselves by
     their signatures. ``limiter`` bounds what one address may ask, ``addresses`` says whose request it is."""
-    limits, known, door = limiter or Limiter(0), addresses or Addresses(()), _Door(store, rounds)
+    limits = Limiter(0) if limiter is None else limiter  # an empty one is false
+    known, door = addresses or Addresses(()), _Door(store, rounds)
 
     def limited(handler: Handler) -> Handler:
         async def within(request: Request) -> Response:

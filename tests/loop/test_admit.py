@@ -9,7 +9,7 @@ from arauto.core.errors import EventError
 from arauto.core.events import REPEAT
 from arauto.core.ids import uuid7
 from arauto.core.receipts import Receipt, ReceiptBook
-from arauto.loop.admit import LATENESS_MS, MAX_INT, OLDEST_MS, SKEW_MS, admit, read_batch, with_key
+from arauto.loop.admit import LATENESS_MS, MAX_INT, OLDEST_MS, SERVERS_MS, SKEW_MS, admit, read_batch, with_key
 
 NOW = 1_760_000_000_000
 HOUR = 3_600_000
@@ -182,7 +182,7 @@ def test_an_expired_receipt_is_refused_and_a_late_one_is_not():
     oldest = NOW - WINDOW - LATENESS_MS
     assert one(event(receipt=receipt(decided=oldest), at=oldest + HOUR)).occurred_ms == oldest + HOUR
     assert refusal(event(receipt=receipt(decided=oldest - 1), at=oldest + HOUR)).code == "bad_receipt"
-    assert refusal(event(receipt=receipt(decided=NOW + 600_000))).code == "bad_receipt"
+    assert refusal(event(receipt=receipt(decided=NOW + SERVERS_MS + 1))).code == "bad_receipt"
 
 
 def test_an_outcome_after_the_window_is_refused():

@@ -10,7 +10,8 @@ from arauto.federated import Client, Rounds, Server, encode, noise_for
 from arauto.loop import NewRelease, federated_tasks, read_release, release_model, steer_release
 from arauto.loop.federated import shares_of
 from tests.federated.rounds import AUTHORITY
-from tests.loop.test_release import ACTOR, launch
+from tests.loop.made import launch
+from tests.loop.test_release import ACTOR
 
 CROWD = 9
 PRIVACY = noise_for(8, 1e-6, 3, 1.0, 1 / 4096, 2, 4)
@@ -91,7 +92,7 @@ async def test_a_model_is_released_through_the_ramp_and_rolled_back(task):
         await release_model(task, "taste", campaign.id, actor=ACTOR)
     await steer_release(task, release.id, "rollback", actor=ACTOR)
     assert (await read_release(task, release.id)).status == "rolled_back"
-    assert (await task.catalogue.campaign(campaign.id)).plan.allocation == "uniform"
+    assert (await task.catalogue.campaign(campaign.id)).plan == campaign.plan
 
 
 async def test_what_cannot_be_released(task):

@@ -74,7 +74,7 @@ async def test_a_session_opens_the_http_interface_as_far_as_its_role_reaches(wor
 
 def test_whatever_changes_something_asks_for_the_token():
     free = {route.path for route in ROUTES if route.method != "GET" and route.auth != "admin"}
-    assert free == {"/v1/decide", "/v1/events", "/v1/visitors/{id}"}
+    assert free == {"/v1/candidates", "/v1/decide", "/v1/events", "/v1/visitors/{id}"}
 
 
 async def test_the_stored_token_is_good_when_none_is_set(world):
