@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ SIGN_S = 0.25
 """How often a process looks whether the sign of the end was given."""
 BOARD_S = 2.0
 PARENT_S = 0.5
+SWITCH_S = 0.0005
+"""How long the thread that decides may keep Python's lock from the ones that read sockets: the usual 5 ms would be all
+that a decision may take."""
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +76,7 @@ class Worker:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         start_logging(self._settings.log_format)
+        sys.setswitchinterval(SWITCH_S)
         try:
             loop.run_until_complete(self._open())
         except ArautoError as error:
