@@ -16,6 +16,7 @@ NAMES = (
     "http",
     "events",
     "dashboard",
+    "dashboard_first",
     "store",
     "fuzz",
     "replay",

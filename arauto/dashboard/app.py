@@ -25,6 +25,7 @@ from arauto.dashboard.reader import (
     THEMES,
     fields,
     language_of,
+    peer_of,
     same_origin,
     theme_of,
 )
@@ -55,12 +56,19 @@ log = logging.getLogger(__name__)
 Page = Callable[[Request], Awaitable[Response]]
 
 
-def create_dashboard(runtime: Runtime, sessions: Sessions | None = None, live: Live | None = None) -> Starlette:
+def create_dashboard(
+    runtime: Runtime,
+    sessions: Sessions | None = None,
+    live: Live | None = None,
+    whose: Callable[[Request], str] = peer_of,
+) -> Starlette:
     """The application over a runtime; whoever ends the process closes ``live`` first.
+
+    ``whose`` tells the address that a request comes from: by default the peer's, which may be a proxy's.
 
     Its paths are absolute: its routes can also stand among a server's own.
     """
-    desk = _Desk(runtime, sessions or Sessions(runtime.store, runtime.clock), live or Live())
+    desk = _Desk(runtime, sessions or Sessions(runtime.store, runtime.clock), live or Live(), whose)
     known: Table = table()
     by_path: dict[str, dict[str, Page]] = {}
     for (path, method), entry in known.items():
@@ -79,11 +87,11 @@ def _by_method(endpoints: Mapping[str, Page]) -> Page:
 class _Desk:
     """Answers the requests of every entry of the table."""
 
-    def __init__(self, runtime: Runtime, sessions: Sessions, live: Live) -> None:
+    def __init__(self, runtime: Runtime, sessions: Sessions, live: Live, whose: Callable[[Request], str]) -> None:
         self._runtime = runtime
         self._sessions = sessions
         self._live = live
-        door = Door(runtime, sessions)
+        door = Door(runtime, sessions, whose)
         self._own: dict[str, Page] = {
             "login": door.login,
             "logout": door.logout,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -12,37 +12,37 @@ from starlette.responses import RedirectResponse, Response
 from arauto.core.errors import InputError, NotFoundError, TooLargeError
 from arauto.dashboard import pages
 from arauto.dashboard.demo import show_demo
+from arauto.dashboard.patience import Patience
 from arauto.dashboard.reader import fields, language_of, theme_of
 from arauto.dashboard.sessions import SESSION_COOKIE, SESSION_MS, Sessions
 from arauto.loop import Runtime
 from arauto.store import User
 
-WRONG_A_MINUTE = 10
-"""So many wrong tokens, passwords or codes a minute are looked at; then everyone waits."""
 TEXT_MOST = 200
 
 
 class Door:
-    """Lets people in."""
+    """Lets people in. ``whose`` tells the address that a request comes from."""
 
-    def __init__(self, runtime: Runtime, sessions: Sessions) -> None:
+    def __init__(self, runtime: Runtime, sessions: Sessions, whose: Callable[[Request], str]) -> None:
         self._runtime = runtime
         self._store = runtime.store
         self._sessions = sessions
-        self._wrong: deque[int] = deque(maxlen=WRONG_A_MINUTE)
+        self._whose = whose
+        self._patience = Patience(runtime.clock.now_ms)
 
     async def login(self, request: Request) -> Response:
         """By a single-use code in the link, by name and password, or by the admin token."""
         code = request.query_params.get("code") if request.method == "GET" else None
         if request.method == "GET" and code is None:
             return self._page(request, "login.html")
-        if self._too_many():
-            return self._page(request, "login.html", 429, problem="too_many")
+        form = await _short(request) if code is None else {}
+        name, token = form.get("name", "").strip().lower()[:TEXT_MOST], form.get("token", "")
+        if self._patience.over(self._whose(request), name):
+            return self._page(request, "login.html", 429, problem="too_many", name=name)
         if code is not None:
             good = code.isascii() and len(code) <= TEXT_MOST and await self._store.use_login_code(code)
             return await self._enter(request, None) if good else self._refuse(request, "bad_code")
-        form = await _short(request)
-        name, token = form.get("name", "").strip().lower(), form.get("token", "")
         if name:
             user = await self._store.users.check(name, form.get("password", ""))
             return self._refuse(request, "bad_password", name) if user is None else await self._enter(request, user)
@@ -58,7 +58,7 @@ class Door:
         """A new user chooses a password."""
         form = await _short(request) if request.method == "POST" else {}
         code = form.get("code") or request.query_params.get("code", "")
-        if self._too_many():
+        if self._patience.over(self._whose(request), ""):
             return self._page(request, "login.html", 429, problem="too_many")
         user = await self._store.users.invited(code) if code.isascii() and len(code) <= TEXT_MOST else None
         if user is None:
@@ -100,12 +100,8 @@ class Door:
         return response
 
     def _refuse(self, request: Request, problem: str, name: str = "") -> Response:
-        self._wrong.append(self._runtime.clock.now_ms())
+        self._patience.wrong(self._whose(request), name)
         return self._page(request, "login.html", 401, problem=problem, name=name)
-
-    def _too_many(self) -> bool:
-        now = self._runtime.clock.now_ms()
-        return len(self._wrong) == WRONG_A_MINUTE and now - self._wrong[0] < 60_000
 
     async def _good_token(self, token: str) -> bool:
         if not token or not token.isascii() or len(token) > TEXT_MOST:

@@ -54,3 +54,8 @@ async def fields(request: Request) -> dict[str, str]:
             if isinstance(value, str):
                 found[name] = f"{found[name]} {value}" if name in found else value
     return found
+
+
+def peer_of(request: Request) -> str:
+    """The address of the machine at the other end of the line."""
+    return request.client.host if request.client else ""

@@ -10,9 +10,14 @@ from arauto.core.clock import to_datetime
 from arauto.core.errors import ArautoError, InputError
 from arauto.core.i18n import catalogue, day, money, number, percent, say
 from arauto.core.kit import Finding
+from arauto.creative.audio import media_rules
+from arauto.creative.kit import kit_rules
 from arauto.loop import Estimate, Vital
 
 _QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
+
+_FIGURE = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
+_SLOT = re.compile(r"\\{(\w+)(?:!r|:[^}]*)?\\}")
 
 NONE = "–"
 """What stands where there is no number."""
@@ -64,11 +69,24 @@ class Words:
     def rule(self, finding: Finding) -> str:
         """What a check found, by the rule's sentence in the reader's language, with the words it is about."""
         key = f"rules.{finding.rule}"
-        if key not in catalogue(self.language):
+        sentence = catalogue(self.language).get(key)
+        if sentence is None:
             return f"{finding.problem}; {finding.mend}"
+        if "{" in sentence:
+            values = _values(finding)
+            try:
+                return sentence.format(**{name: self._figure(value) for name, value in values.items()})
+            except KeyError:  # found by an earlier version, in other words
+                return f"{finding.problem}; {finding.mend}"
         quoted = _QUOTED.search(finding.problem)
         about = next((group for group in quoted.groups() if group), "") if quoted else ""
-        return f"{say(key, self.language)}{f' (“{about}”)' if about else ''}"
+        return f"{sentence}{f' (“{about}”)' if about else ''}"
+
+    def _figure(self, value: str) -> str:
+        """A number as the reader writes it, other words in quotes."""
+        if _FIGURE.fullmatch(value):
+            return number(float(value), self.language, len(value.partition(".")[2]))
+        return f"“{value[1:-1]}”" if value[:1] in "'\"" else value
 
     def deed(self, action: str) -> str:
         """An entry of the audit log, by its action."""
@@ -139,6 +157,10 @@ class Words:
         at = to_datetime(unix_ms)
         return f"{day(at.date(), self.language)} {at:%H:%M} UTC"
 
+    def clock(self, unix_ms: int) -> str:
+        """``21/11/2026 14:05:09 UTC``."""
+        return self.moment(unix_ms).replace(" UTC", f"{to_datetime(unix_ms)::%S} UTC")
+
     def elapsed(self, seconds: float) -> str:
         """A time since the beginning, short: ``0``, ``30 s``, ``5 min``, ``2 h``, ``3 d``."""
         whole = round(seconds)
@@ -156,3 +178,13 @@ class Words:
     def between(self, low: str, high: str) -> str:
         """``1 to 2``."""
         return self("between", low=low, high=high)
+
+
+def _values(finding: Finding) -> dict[str, str]:
+    """What a rule filled its sentence with, read back from it."""
+    rule = {**kit_rules(), **media_rules()}.get(finding.rule)
+    if rule is None:
+        return {}
+    told = _SLOT.sub(r"(?P<\1>.+?)", re.escape(rule.problem).replace("\\!r", "!r"))
+    found = re.fullmatch(told, finding.problem, re.DOTALL)
+    return {"limit": str(rule.limit), **(found.groupdict() if found else {})}

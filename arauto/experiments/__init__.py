@@ -15,7 +15,7 @@ from arauto.experiments.allocation import (
     top_two_propensities,
     uniform_propensities,
 )
-from arauto.experiments.analysis import Analysis, Health, Result, analyse, log_of, sentence
+from arauto.experiments.analysis import Analysis, Health, Result, analyse, lift_words, log_of, sentence
 from arauto.experiments.assignment import arm_of, held_out, in_part, place_of
 from arauto.experiments.bandits import (
     BernoulliBandit,
@@ -147,6 +147,7 @@ __all__ = [
     "lift_evidence",
     "lift_interval",
     "lift_score",
+    "lift_words",
     "log_of",
     "manual_move",
     "mean_asymptotic",

@@ -170,10 +170,8 @@ def sentence(analysis: Analysis, language: Language) -> str:
     """The decision in one sentence."""
     best = next(one for one in analysis.results if one.arm == analysis.arm and one.metric == analysis.metric)
     key = "too_early_left" if analysis.visitors_left else analysis.verdict
-    shown = {
-        name: "–" if value is None else percent(value, language, 1)
-        for name, value in (("lift", best.lift), ("low", best.lift_low), ("high", best.lift_high))
-    }
+    if key.startswith("too_early") and best.lift is None:
+        key = "too_early_none"
     return say(
         f"experiment.{key}",
         language,
@@ -182,8 +180,24 @@ def sentence(analysis: Analysis, language: Language) -> str:
         metric=analysis.metric,
         left=number(analysis.visitors_left or 0, language),
         p=number(analysis.health.sample_ratio_p, language, 4),
-        **shown,
+        **lift_words(best.lift, best.lift_low, best.lift_high, language),
     )
+
+
+def lift_words(lift: float | None, low: float | None, high: float | None, language: Language) -> dict[str, str]:
+    """A lift (``lift``) and its interval (``between``) as they stand in a sentence. A lift is never below −100 %, so an
+    interval without an upper end that begins there says nothing."""
+
+    def told(value: float | None) -> str:
+        return "–" if value is None else percent(value, language, 1)
+
+    if low is None or (high is None and low <= -1.0):
+        between = say("experiment.between_none", language)
+    elif high is None:
+        between = say("experiment.between_least", language, low=told(low))
+    else:
+        between = say("experiment.between", language, low=told(low), high=told(high))
+    return {"lift": told(lift), "between": between}
 
 
 def log_of(columns: Columns) -> tuple[Log, tuple[str, ...]]:

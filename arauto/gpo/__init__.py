@@ -4,7 +4,7 @@ from arauto.gpo.encoders import Encoder, SentenceEncoder, Tfidf
 from arauto.gpo.episodes import EpisodePolicy, Log, earned_in_episode, imitate, learn_from_log, log_of
 from arauto.gpo.export import export_gguf
 from arauto.gpo.finetune import FineTune
-from arauto.gpo.gate import Gate, GateReport, evaluate_reward, require_passed
+from arauto.gpo.gate import LEAST_PAIRS, Gate, GateReport, evaluate_reward, require_passed
 from arauto.gpo.lm import Generator
 from arauto.gpo.monitors import Monitor, Reading, StopRule, Verdict
 from arauto.gpo.objective import Objective, Rules
@@ -32,6 +32,7 @@ from arauto.gpo.writer import CUT, LanguagePolicy
 
 __all__ = [
     "CUT",
+    "LEAST_PAIRS",
     "PPO",
     "Algorithm",
     "Candidate",

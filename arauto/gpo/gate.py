@@ -14,7 +14,8 @@ from arauto.gpo.table import Floats, Table
 
 _DRAWS = 1000
 _BINS = 10
-_LEAST_PAIRS = 50
+LEAST_PAIRS = 50
+"""With fewer, nobody can tell a good reward model from a lucky one."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -46,7 +47,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a reward model did on tests it never saw. ``reasons`` say in words why it did not pass."""
+    """How a reward model did on tests it never saw. ``reasons`` say in words why it did not pass; ``short`` names the
+    same for programs: ``pairs``, ``accuracy``, ``chance``, ``clear``, ``calibration``."""
 
     passed: bool
     reasons: list[str]
@@ -55,6 +57,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[Part]
     data_sha256: str
     texts_per_second: float = 0.0
+    short: list[str] = []
 
 
 def evaluate_reward(model: RewardModel, table: Table, gate: Gate | None = None, *, seed: int = 0) -> GateReport:
@@ -74,7 +77,13 @@ def judge(model: RewardModel, table: Table, scores: Scores, gate: Gate, *, seed:
             parts.append(_part(f"{kind} {name or '-'}", model, table, scores, _take(pairs, chosen), seed))
     reasons = _reasons(whole, gate)
     return GateReport(
-        passed=not reasons, reasons=reasons, gate=gate, whole=whole, parts=parts, data_sha256=table.digest()
+        passed=not reasons,
+        reasons=[*reasons.values()],
+        gate=gate,
+        whole=whole,
+        parts=parts,
+        data_sha256=table.digest(),
+        short=[*reasons],
     )
 
 
@@ -151,21 +160,30 @@ def _take(pairs: Pairs, chosen: np.ndarray) -> Pairs:
     return Pairs(pairs.first[chosen], pairs.second[chosen], pairs.z[chosen], pairs.cluster[chosen])
 
 
-def _reasons(whole: Part, gate: Gate) -> list[str]:
-    reasons = []
-    if whole.pairs < _LEAST_PAIRS:
-        reasons.append(f"only {whole.pairs} pairs to judge by; {_LEAST_PAIRS} are needed")
-    if whole.accuracy.value < gate.accuracy:
-        reasons.append(
-            f"it picks the better of two in {whole.accuracy.value:.1%} of pairs; {gate.accuracy:.1%} are needed"
-        )
-    if whole.accuracy.low <= 0.5:
-        reasons.append(f"chance is not excluded: the interval starts at {whole.accuracy.low:.1%}")
-    if whole.significant_accuracy.value < gate.significant_accuracy:
-        reasons.append(
-            f"of the clear pairs it picks {whole.significant_accuracy.value:.1%}; "
-            f"{gate.significant_accuracy:.1%} are needed"
-        )
-    if whole.calibration_error > gate.calibration_error:
-        reasons.append(f"its calibration error is {whole.calibration_error:.3f}; at most {gate.calibration_error:.3f}")
-    return reasons
+def _reasons(whole: Part, gate: Gate) -> dict[str, str]:
+    """What is missing, by a name for programs."""
+    right, clear = whole.accuracy, whole.significant_accuracy
+    checks = (
+        (
+            whole.pairs < LEAST_PAIRS,
+            "pairs",
+            f"only {whole.pairs} pairs to judge by; {LEAST_PAIRS} are needed",
+        ),
+        (
+            right.value < gate.accuracy,
+            "accuracy",
+            f"it picks the better of two in {right.value:.1%} of pairs; {gate.accuracy:.1%} are needed",
+        ),
+        (right.low <= 0.5, "chance", f"chance is not excluded: the interval starts at {right.low:.1%}"),
+        (
+            clear.value < gate.significant_accuracy,
+            "clear",
+            f"of the clear pairs it picks {clear.value:.1%}; {gate.significant_accuracy:.1%} are needed",
+        ),
+        (
+            whole.calibration_error > gate.calibration_error,
+            "calibration",
+            f"its calibration error is {whole.calibration_error:.3f}; at most {gate.calibration_error:.3f}",
+        ),
+    )
+    return {name: reason for missing, name, reason in checks if missing}

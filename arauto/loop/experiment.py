@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -18,8 +19,9 @@ import numpy as np
 
 from arauto.core.brief import Language
 from arauto.core.campaign import DAY_MS, Assignment, Campaign, CampaignState, Goal, Variant
+from arauto.core.clock import Clock, SystemClock
 from arauto.core.errors import NotFoundError
-from arauto.core.i18n import LANGUAGES, number, percent, say
+from arauto.core.i18n import LANGUAGES, number, say
 from arauto.experiments import (
     Interval,
     Posterior,
@@ -30,6 +32,7 @@ from arauto.experiments import (
     find_bots,
     lift_interval,
     lift_score,
+    lift_words,
     pair_terms,
     ratio_asymptotic,
     ratio_mismatch,
@@ -37,7 +40,7 @@ from arauto.experiments import (
     visitors_left,
 )
 from arauto.loop.policy import make_policy
-from arauto.store import ArmOutcomes, GroupOutcomes, SeriesPoint, Store
+from arauto.store import ArmOutcomes, GroupOutcomes, SeriesPoint, Store, Tally
 
 SUSPICIOUS = 0.01
 """The p-value of a sample-ratio mismatch below which no verdict is given."""
@@ -94,6 +97,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     ``sample_ratio_p`` is always valid, and ``sample_ratio_p_at_end`` (chi-square) sharper, but for one look at a test
     that is over; both None where no fixed split was meant. ``bots`` is the share of decisions by visitors (of those
     with consent) in the last week too busy to be people. ``visitors_left`` estimates how many more are needed.
+    ``as_of_ms`` is when the counting began.
     """
 
     campaign_id: int
@@ -113,6 +117,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     arms: list[ComparedArm]
     holdout: HeldOut | None
     text: dict[str, str]
+    as_of_ms: int = 0
 
 
 class _Pair(NamedTuple):
@@ -126,20 +131,45 @@ class _Pair(NamedTuple):
     left: int | None
 
 
-async def read_experiment(store: Store, campaign_id: int, control: str = "") -> Experiment:
-    """Compare a campaign's variants with ``control``: by default the first of those that were shown.
+async def read_experiment(
+    store: Store, campaign_id: int, control: str = "", *, clock: Clock | None = None
+) -> Experiment:
+    """Compare a campaign's variants with ``control``: by default the first of those that were shown. All read anew.
 
     Raises:
         NotFoundError: there is no such campaign, or no such variant was shown.
     """
     campaign = await store.catalogue.campaign(campaign_id)
     variants = await store.catalogue.variants(campaign_id)
+    tally = await read_tally(store, campaign, variants, clock or SystemClock())
+    return await asyncio.to_thread(tell_experiment, campaign, variants, tally, control)
+
+
+async def read_tally(store: Store, campaign: Campaign, variants: Sequence[Variant], clock: Clock) -> Tally:
+    """What the experiment is judged by, as of now. Where shares moved, or visitors are the units, this reads every
+    exposure of the campaign."""
+    at, began = clock.now_ms(), time.monotonic()
+    plan = campaign.plan
     outcomes = await _outcomes(store, campaign, variants)
-    last = await store.rollups.last_decided(campaign_id)
-    busy = await store.rollups.busyness(campaign_id, max(0, last - BOT_DAYS * DAY_MS))
-    bots = find_bots(np.repeat(list(busy), list(busy.values()))).share if busy else 0.0
-    groups = await store.rollups.held_out(campaign_id, campaign.plan.goal) if campaign.plan.holdout else []
-    return await asyncio.to_thread(make_experiment, campaign, variants, outcomes, bots, control, groups)
+    last = await store.rollups.last_decided(campaign.id)
+    busy = await store.rollups.busyness(campaign.id, max(0, last - BOT_DAYS * DAY_MS))
+    groups = await store.rollups.held_out(campaign.id, plan.goal) if plan.holdout else []
+    return Tally(
+        at_ms=at,
+        took_ms=round(1000 * (time.monotonic() - began)),
+        goal=plan.goal,
+        assignment=plan.assignment,
+        holdout=plan.holdout,
+        bots=find_bots(np.repeat(list(busy), list(busy.values()))).share if busy else 0.0,
+        outcomes=outcomes,
+        groups=groups,
+    )
+
+
+def tell_experiment(campaign: Campaign, variants: Sequence[Variant], tally: Tally, control: str = "") -> Experiment:
+    """The comparison, of a tally. Pure."""
+    told = make_experiment(campaign, variants, tally.outcomes, tally.bots, control, tally.groups)
+    return msgspec.structs.replace(told, as_of_ms=tally.at_ms)
 
 
 async def _outcomes(store: Store, campaign: Campaign, variants: Sequence[Variant]) -> list[ArmOutcomes]:
@@ -389,12 +419,12 @@ def _sentence(
         return say("experiment.lonely" if control else "experiment.no_outcome", language)
     pair = pairs[best]
     left = pair.left if verdict == "too_early" else None
-    shown = {
-        name: "–" if not math.isfinite(value) else percent(value, language, 1)
-        for name, value in (("lift", pair.lift), ("low", pair.interval.low), ("high", pair.interval.high))
-    }
+    key = "too_early_left" if left else verdict
+    if verdict == "too_early" and not math.isfinite(pair.lift):
+        key = "too_early_none"
+    shown = lift_words(*(_finite(value) for value in (pair.lift, *pair.interval)), language)
     told = say(
-        f"experiment.{'too_early_left' if left else verdict}",
+        f"experiment.{key}",
         language,
         arm=best,
         control=control,

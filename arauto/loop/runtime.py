@@ -27,6 +27,7 @@ from arauto.loop.policy import Counts, Groups, Policy, make_policy, wants_hours
 from arauto.loop.pulse import Pulse
 from arauto.loop.release import look, ramp_of
 from arauto.loop.retention import RETENTION_JOB
+from arauto.loop.tallies import Tallies
 from arauto.loop.trace import where
 from arauto.store import AppendStatus, Notice, Rollout, Store
 
@@ -62,6 +63,7 @@ class Runtime:
         self.clock = clock
         shared = settings.workers > 1 or bool(settings.database_url)
         self.audience = Audience(store, book, clock, settings.home, shared=shared, kept=settings.audience)
+        self.tallies = Tallies(store, clock)
         lane = 0 if settings.workers == 1 else os.getpid()
         self.decider = Decider(book, clock, lane=lane, group_of=self.audience.group_of)
         self.counts = {"stored": 0, "duplicate": 0, "refused": 0, "erased": 0}
@@ -114,6 +116,7 @@ class Runtime:
             # The audience ends by itself: cancelled while it reads, it would be slow to notice.
             await asyncio.wait(self._tasks[-1:], timeout=LOOK_S)
         await end(*self._tasks)
+        await self.tallies.close()
         await self._ingest.close()
         for pulse in (*self._pulses.values(), *self._guards.values()):
             await pulse.stop()
@@ -190,7 +193,9 @@ class Runtime:
     async def erase(self, visitor: UUID, actor: str) -> dict[str, int]:
         """Erase a visitor from the store and from this process; the others hear of it."""
         self.audience.forget(visitor)
-        return await self.store.privacy.erase(visitor, self.book.tomb(visitor), actor)
+        counts = await self.store.privacy.erase(visitor, self.book.tomb(visitor), actor)
+        self.tallies.forget()
+        return counts
 
     async def offers(self, visitor: UUID, count: int) -> Offers:
         """What to show a visitor, of all live campaigns."""
@@ -345,6 +350,7 @@ class Runtime:
                 self._pulse(notice.id).touch()
         else:
             await self.audience.bury(notice.id)
+            self.tallies.forget()
             self._touch_live()
 
     async def _tend(self) -> None:

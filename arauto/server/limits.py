@@ -8,6 +8,8 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from math import ceil
 
+from starlette.requests import HTTPConnection
+
 from arauto.core.errors import RateLimitError, SettingError
 
 WINDOW_S = 60.0
@@ -88,6 +90,11 @@ class Addresses:
             if not self._trusts(address):
                 break
         return _customer(address)
+
+    def of_request(self, request: HTTPConnection) -> str:
+        """The same of a request of Starlette's."""
+        peer = f"{request.client.host}:{request.client.port}" if request.client else ""
+        return self.of(peer, request.headers.get("x-forwarded-for"))
 
     def _is_trusted(self, address: str) -> bool:
         try:

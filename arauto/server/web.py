@@ -126,8 +126,7 @@ class _Clerk:
         return ""
 
     def _count(self, request: Request) -> None:
-        peer = f"{request.client.host}:{request.client.port}" if request.client else ""
-        self._limiter.take(self._addresses.of(peer, request.headers.get("x-forwarded-for")))
+        self._limiter.take(self._addresses.of_request(request))
 
     def _allow(self, request: Request, response: Response) -> None:
         """Let a page of a known origin read the answer; the handler has checked that it is its own site's."""

@@ -57,7 +57,7 @@ def make_front(
     overload, drain = overload or Overload(), drain or Drain(None)
     desk = Desk(settings, runtime, meters, board or Board(None), overload, drain)
     sessions = Sessions(runtime.store, runtime.clock)
-    pages = list(create_dashboard(runtime, sessions, desk.live).routes)
+    pages = list(create_dashboard(runtime, sessions, desk.live, addresses.of_request).routes)
     web = build(desk, limiter, addresses, Gate(runtime, sessions), pages)
     return Front(runtime, Bridge(web), limiter, addresses, meters, overload, drain), desk
 

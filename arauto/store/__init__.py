@@ -36,6 +36,7 @@ from arauto.store.records import (
     StageTotals,
     StageVital,
     Step,
+    Tally,
     VitalHistogram,
     Weights,
 )
@@ -43,6 +44,7 @@ from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
 from arauto.store.states import Remembered, States, Told
 from arauto.store.store import Store
+from arauto.store.tallies import Tallies
 from arauto.store.users import User, Users
 from arauto.store.vitals import BUCKET_RATIO, ZERO_BUCKET, bucket_of, quantile_of, reading_of
 
@@ -92,6 +94,8 @@ __all__ = [
     "States",
     "Step",
     "Store",
+    "Tallies",
+    "Tally",
     "TaskRow",
     "Told",
     "User",

@@ -136,7 +136,9 @@ class Privacy:
             )
         await connection.execute("DELETE FROM visitor_states WHERE visitor_id = %s", [visitor])
         cursor = await connection.execute("DELETE FROM consents WHERE visitor_id = %s", [visitor])
-        for campaign in sorted({campaign for campaign, _, _ in arms.values()}):
+        touched = sorted({campaign for campaign, _, _ in arms.values()})
+        await connection.execute("DELETE FROM tallies WHERE campaign_id = ANY(%s)", [touched])
+        for campaign in touched:
             await send(connection, "totals", campaign)
         return {"exposures": len(arms), "events": len(events), "consents": cursor.rowcount}
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from arauto.core.campaign import Copy, Origin
+from arauto.core.campaign import Assignment, Copy, Goal, Origin
 from arauto.core.events import VitalName
 
 AppendStatus = Literal["stored", "duplicate", "erased", "refused"]
@@ -232,6 +232,22 @@ class GroupOutcomes(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     total: float
     squares: float
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """What an experiment is judged by, as of ``at_ms``, and how long reading it took.
+
+    ``goal``, ``assignment`` and ``holdout`` are the plan's that it was read for: under another one it tells nothing.
+    """
+
+    at_ms: int
+    took_ms: int
+    goal: Goal
+    assignment: Assignment
+    holdout: float
+    bots: float
+    outcomes: list[ArmOutcomes]
+    groups: list[GroupOutcomes] = []
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from arauto.store.records import Notice, NoticeKind
 from arauto.store.rollouts import Rollouts
 from arauto.store.rollups import Rollups
 from arauto.store.states import States
+from arauto.store.tallies import Tallies
 from arauto.store.users import Users
 
 PATIENCE = 60.0
@@ -52,6 +53,7 @@ class Store:
         self.jobs = Jobs(database, clock)
         self.privacy = Privacy(database, clock)
         self.states = States(database)
+        self.tallies = Tallies(database)
         self.archive = Archive(database, clock)
         self.users = Users(database, clock)
 

@@ -15,6 +15,7 @@ HOST = "http://arauto.test"
 async def runtime(settings):
     settings = msgspec.structs.replace(settings, admin_token=Secret(TOKEN))
     opened = await Runtime.open(settings, clock=FakeClock(1_790_000_000_000))
+    opened.tallies.instant_s = 60.0
     yield opened
     await opened.close()
 

@@ -89,6 +89,10 @@ async def test_what_cannot_be_learnt_from_is_told(inside, runtime, at):
         assert told in (await inside.get(at)).text
     page = (await inside.get(at)).text
     assert "The gate is shut" in page
+    ours = (await inside.get(at, params={"lang": "pt-BR"})).text
+    assert "O acaso não está excluído: o intervalo começa em" in ours
+    assert "chance is not excluded" not in ours
+    await inside.get(at, params={"lang": "en"})
     assert (await inside.get(f"{at}/readings.csv")).text.count("\n") == 1
     for wrong, error in (("../tests.csv", NotFoundError), ("notes.txt", NotFoundError)):
         with pytest.raises(error):

@@ -192,6 +192,30 @@ async def test_a_release_is_started_held_resumed_and_rolled_back(inside, runtime
     assert "Releases before" in (await inside.get(path)).text
 
 
+async def test_an_experiment_that_is_still_read_says_so_and_then_as_of_when(inside, runtime, monkeypatch):
+    site, campaign = await make(runtime)
+    await visits(runtime, site, campaign, 60, rates=(0.1, 0.3))
+    path = f"/dashboard/campaigns/{campaign.id}/experiment"
+    go, outcomes = asyncio.Event(), runtime.store.rollups.outcomes
+
+    async def slow(*args, **kwargs):
+        await go.wait()
+        return await outcomes(*args, **kwargs)
+
+    monkeypatch.setattr(runtime.store.rollups, "outcomes", slow)
+    runtime.tallies.instant_s = 0.0
+    assert "Every decision of this campaign is being read" in (await inside.get(path)).text
+    file = asyncio.create_task(inside.get(f"{path}/experiment.csv"))
+    go.set()
+    assert len(rows_of(await file)) == 2
+    runtime.clock.advance(60_000)
+    go.clear()
+    page = (await inside.get(path)).text
+    assert "Every variant against" in page
+    assert "as of 21/09/2026" in page
+    go.set()
+
+
 async def test_a_campaign_is_paused_ended_and_stays_in_the_archive(inside, runtime):
     site, campaign = await make(runtime)
     await visits(runtime, site, campaign, 10)

@@ -211,3 +211,19 @@ def test_an_address_becomes_an_origin(typed, origin):
 def test_what_is_no_address_is_refused(typed):
     with pytest.raises(RefusedError):
         _origin(typed)
+
+
+async def test_a_draft_is_launched_as_its_plan_says(inside, runtime):
+    number = await begin(inside)
+    path = f"/dashboard/campaigns/{number}"
+    form = form_of((await runtime.store.catalogue.campaign(int(number))).brief)
+    await send(inside, f"{path}/brief/apply", **form)
+    page = (await inside.get(path)).text
+    assert f'href="{path}/launch"' in page
+    assert 'value="live"' not in page
+    await runtime.store.forms.keep(int(number), "plan", {"ramp": "steps", "steps": "5 100"})
+    done = await inside.post(f"{path}/state", data={"state": "live"}, headers=FROM_HERE)
+    assert done.headers["location"].endswith("?done=launched")
+    states = [one.state for one in await runtime.store.catalogue.variants(int(number))]
+    assert states.count("live") == 1
+    assert "Hold here" in (await inside.get(f"{path}/rollout")).text

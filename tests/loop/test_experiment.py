@@ -8,6 +8,7 @@ from arauto.core.brief import Message
 from arauto.core.campaign import Campaign, CampaignPlan, Copy, Origin, Variant
 from arauto.core.errors import NotFoundError
 from arauto.creative import read_brief
+from arauto.experiments import lift_words
 from arauto.loop.experiment import hourly_outcomes, make_experiment, read_experiment
 from arauto.store import ArmOutcomes
 from tests.store.builders import NOW, Decisions, new_campaign
@@ -86,6 +87,17 @@ def test_losers_newcomers_and_the_undecided():
     assert (other.control, other.verdict) == ("b", "worse")
     with pytest.raises(NotFoundError):
         make_experiment(campaign(), VARIANTS, rows(1, 10, 1, 1.0), 0.0, "c")
+
+
+def test_an_interval_without_an_end_is_told_in_words():
+    few = make_experiment(campaign(), VARIANTS, rows(1, 8, 1, 0.5) + rows(2, 8, 1, 0.5), 0.0)
+    assert few.arms[1].lift_high is None
+    assert "(not bounded yet)" in few.text["en"]
+    assert "(ainda não dá para limitar)" in few.text["pt-BR"]
+    none = make_experiment(campaign(), VARIANTS, rows(1, 8, 0, 0.5) + rows(2, 8, 1, 0.5), 0.0)
+    assert "nothing can be said of b against a" in none.text["en"]
+    assert lift_words(0.5, 0.1, None, "pt-BR") == {"lift": "50,0%", "between": "ao menos 10,0%"}
+    assert lift_words(0.5, 0.1, 0.9, "en")["between"] == "10.0% to 90.0%"
 
 
 def test_a_split_that_was_not_meant_stops_the_verdict():

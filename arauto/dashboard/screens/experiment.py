@@ -11,19 +11,23 @@ from arauto.dashboard import charts
 from arauto.dashboard.figures import Figure, figure
 from arauto.dashboard.screen import CAMPAIGN, Action, Deed, Done, File, Screen, View, csv_file
 from arauto.dashboard.words import NONE, RefusedError, Words
-from arauto.loop import ComparedArm, Experiment, read_experiment
+from arauto.loop import ComparedArm, Experiment
 
 BOTS = 0.05
 """From this share of decisions by busy visitors on, the badge warns."""
 LIKELY, UNLIKELY = 0.95, 0.05
 SPEED_DAYS = 7
+LATE_MS = 3_000
+"""Figures older than this say of when they are."""
 
 
 async def values(view: View) -> dict[str, Any]:
     """The comparison, as words and a chart."""
     store, words = view.runtime.store, view.words
     campaign = await store.catalogue.campaign(view.id)
-    found = await read_experiment(store, view.id, view.query.get("control", ""))
+    found = await view.runtime.tallies.read(view.id, view.query.get("control", ""))
+    if found is None:
+        return {"heading": campaign.name, "campaign": campaign, "x": None}
     variants = await store.catalogue.variants(view.id)
     days = await _days_left(view, found)
     chart = await asyncio.to_thread(_chart, found, words)
@@ -32,6 +36,7 @@ async def values(view: View) -> dict[str, Any]:
         "campaign": campaign,
         "x": found,
         "word": _word(found, days, words),
+        "as_of": words.clock(found.as_of_ms) if view.runtime.clock.now_ms() - found.as_of_ms > LATE_MS else "",
         "days": days,
         "badges": _badges(found, words),
         "arms": [{"arm": arm, "change": _change(arm, words), "tone": _tone(arm)} for arm in found.arms],
@@ -138,7 +143,10 @@ def _chart(found: Experiment, words: Words) -> Figure | None:
 
 async def table(view: View) -> File:
     """The comparison as raw numbers."""
-    found = await read_experiment(view.runtime.store, view.id, view.query.get("control", ""))
+    tallies, control = view.runtime.tallies, view.query.get("control", "")
+    # What the screen shows; before it can show anything, one waits.
+    found = await tallies.read(view.id, control) or await tallies.read(view.id, control, patient=True)
+    assert found is not None  # noqa: S101 -- whoever is patient gets one
     head = (
         "variant", "control", "impressions", "value", "lift", "lift_low", "lift_high", "p", "found", "changed",
         "chance_to_win", "expected_loss",

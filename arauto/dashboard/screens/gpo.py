@@ -17,6 +17,7 @@ from arauto.dashboard.plots import Line, line_chart
 from arauto.dashboard.screen import CAMPAIGN, Action, Deed, Done, File, Screen, View, csv_file
 from arauto.dashboard.screens.texts import MOST, PARTS, job_of
 from arauto.dashboard.words import NONE, RefusedError, Words
+from arauto.gpo import LEAST_PAIRS, GateReport
 from arauto.loop import NewTurn, Turn, add_copies, can_train, feedback_files, findings_of, read_turns, turn_later
 
 CANDIDATE = "text:candidate"
@@ -46,12 +47,33 @@ async def values(view: View) -> dict[str, Any]:
         "job": await job_of(store, forms, "gpo"),
         "turns": turns,
         "turn": turn,
+        "reasons": [] if turn is None or turn.gate is None else _reasons(turn.gate, view.words),
         "figures": [] if turn is None else await asyncio.to_thread(_figures, turn, view.words),
         "fresh": fresh,
         "most": MOST,
         "findings": await findings_of(campaign, copy, [one.copy for one in variants]) if fresh else (),
         "staged": [one for one in variants if one.state == "staged"],
     }
+
+
+def _reasons(report: GateReport, words: Words) -> list[str]:
+    """Why the gate is shut, in the reader's language."""
+    whole, gate = report.whole, report.gate
+    told = {
+        "pairs": {"n": words.number(whole.pairs), "least": words.number(LEAST_PAIRS)},
+        "accuracy": {"value": words.percent(whole.accuracy.value, 1), "least": words.percent(gate.accuracy, 1)},
+        "chance": {"value": words.percent(whole.accuracy.low, 1)},
+        "clear": {
+            "value": words.percent(whole.significant_accuracy.value, 1),
+            "least": words.percent(gate.significant_accuracy, 1),
+        },
+        "calibration": {
+            "value": words.number(whole.calibration_error, 3),
+            "most": words.number(gate.calibration_error, 3),
+        },
+    }
+    # A report of an earlier version has its sentences only.
+    return [words(f"gpo_short_{name}", **told[name]) for name in report.short] or report.reasons
 
 
 def _figures(turn: Turn, words: Words) -> list[Figure]:

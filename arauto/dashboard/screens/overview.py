@@ -14,6 +14,7 @@ from arauto.dashboard.money import HOUR_MS, Changes, Costs, changes_of, costs_of
 from arauto.dashboard.paper import write_pdf
 from arauto.dashboard.report import shares_csv, variants_csv
 from arauto.dashboard.screen import CAMPAIGN, Action, Deed, Done, File, Screen, View
+from arauto.dashboard.screens import launch
 from arauto.dashboard.words import RefusedError
 from arauto.loop import Report, build_report
 from arauto.store import Step
@@ -93,11 +94,13 @@ async def _print(page: str) -> bytes:
 
 
 async def move(deed: Deed) -> Done:
-    """Launch, pause, resume or end."""
+    """Launch (as the draft's plan says: at once or step by step), pause, resume or end."""
     states: dict[str, CampaignState] = {"live": "live", "paused": "paused", "ended": "ended"}
     state = states.get(deed.form.get("state", ""))
     if state is None or (state == "ended" and deed.form.get("sure") != "yes"):
         raise RefusedError("not_sure", "state")
+    if state == "live" and (await deed.runtime.store.catalogue.campaign(deed.id)).state == "draft":
+        return await launch.go(deed)
     await deed.runtime.store.catalogue.set_campaign_state(deed.id, state, deed.person.actor)
     await deed.runtime.reload(deed.id)
     return Done(told=f"campaign_{state}")
