@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, LiteralString
 from uuid import UUID
@@ -148,7 +148,7 @@ class Rollups:
         """
         x = _OUTCOMES[goal]
         source = _FIRST if by_visitor else _EVERY
-        rows = await self._database.fetch(
+        rows = await self._fetch_on_one_core(
             "WITH seen AS (SELECT variant_id, decided_ms, propensity AS p, "  # noqa: S608
             + x
             + " AS x FROM "
@@ -167,7 +167,7 @@ class Rollups:
     async def held_out(self, campaign_id: int, goal: Goal) -> list[GroupOutcomes]:
         """The first decisions of visitors with consent, in the holdout and not, in that order of ``held``."""
         x = _OUTCOMES[goal]
-        rows = await self._database.fetch(
+        rows = await self._fetch_on_one_core(
             "SELECT stage = 1 AS held, count(*) AS n, sum(x)::float8 AS total, sum(x * x)::float8 AS squares"  # noqa: S608
             " FROM (SELECT stage, " + x + " AS x FROM " + _FIRST + " WHERE visitor_id IS NOT NULL) AS seen"
             " WHERE x IS NOT NULL GROUP BY 1 ORDER BY 1",
@@ -177,13 +177,20 @@ class Rollups:
 
     async def busyness(self, campaign_id: int, since_ms: int = 0) -> dict[int, int]:
         """How many visitors (with consent) had so many decisions in a day, of those made from ``since_ms`` on."""
-        rows = await self._database.fetch(
+        rows = await self._fetch_on_one_core(
             "SELECT decisions, count(*) AS visitors FROM (SELECT count(*) AS decisions FROM exposures"
             " WHERE campaign_id = %s AND visitor_id IS NOT NULL AND decision_id >= %s"
             " GROUP BY visitor_id, decided_ms / %s) AS days GROUP BY 1 ORDER BY 1",
             [campaign_id, UUID(int=since_ms << 80), DAY_MS],
         )
         return {row["decisions"]: row["visitors"] for row in rows}
+
+    async def _fetch_on_one_core(self, query: LiteralString, params: Sequence[Any] | Mapping[str, Any]) -> list[DictRow]:
+        """Long readings leave the other cores to decisions and events."""
+        async with self._database.transaction() as connection:
+            await connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+            await connection.execute("SET LOCAL work_mem = '64MB'")
+            return await (await connection.execute(query, params)).fetchall()
 
     async def last_decided(self, campaign_id: int) -> int:
         """The minute of the last decision that was seen; 0: none was."""
