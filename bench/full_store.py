@@ -180,19 +180,20 @@ async def fill(home: Path, events: int) -> float:
 
 def _insert(home: Path, site: int, campaigns: list[int], variants: list[int], decisions: int) -> None:
     now = time.time_ns() // 1_000_000
+    begin, span = (now - DAYS * DAY_MS) // 3_600_000 * 3_600_000, DAYS * DAY_MS - 3_600_000
     facts = {
         "site": site,
         "campaigns": campaigns,
         "variants": variants,
         "shares": list(SHARES),
-        "from": (now - DAYS * DAY_MS) // 3_600_000 * 3_600_000,
-        "span": DAYS * DAY_MS - 3_600_000,
+        "from": begin,
+        "span": span,
         "decisions": decisions,
     }
     with psycopg.connect(EmbeddedPostgres(home / "postgres").dsn, autocommit=True) as connection:
         for first in range(0, decisions, CHUNK):
             last = min(first + CHUNK, decisions) - 1
-            ends = [facts["from"] + int(place / decisions * facts["span"]) for place in (first, last + 1)]
+            ends = [begin + int(place / decisions * span) for place in (first, last + 1)]
             low, high = (UUID(int=at << 80) for at in ends)
             connection.execute(_EXPOSURES, {**facts, "first": first, "last": last})
             connection.execute(_EVENTS, {**facts, "low": low, "high": high})
@@ -200,4 +201,5 @@ def _insert(home: Path, site: int, campaigns: list[int], variants: list[int], de
         connection.execute(_ROLLUPS)
         connection.execute(_VITALS)
         connection.execute(_WEIGHTS, facts)
+        connection.execute("UPDATE campaigns SET created_ms = %(from)s, launched_ms = %(from)s", facts)
         connection.execute("VACUUM ANALYZE")

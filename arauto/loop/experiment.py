@@ -422,7 +422,8 @@ def _sentence(
     key = "too_early_left" if left else verdict
     if verdict == "too_early" and not math.isfinite(pair.lift):
         key = "too_early_none"
-    shown = lift_words(*(_finite(value) for value in (pair.lift, *pair.interval)), language)
+    low, high = pair.interval
+    shown = lift_words(_finite(pair.lift), _finite(low), _finite(high), language)
     told = say(
         f"experiment.{key}",
         language,

@@ -185,7 +185,9 @@ class Rollups:
         )
         return {row["decisions"]: row["visitors"] for row in rows}
 
-    async def _fetch_on_one_core(self, query: LiteralString, params: Sequence[Any] | Mapping[str, Any]) -> list[DictRow]:
+    async def _fetch_on_one_core(
+        self, query: LiteralString, params: Sequence[Any] | Mapping[str, Any]
+    ) -> list[DictRow]:
         """Long readings leave the other cores to decisions and events."""
         async with self._database.transaction() as connection:
             await connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")

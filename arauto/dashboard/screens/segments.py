@@ -22,7 +22,8 @@ from arauto.loop import Segments
 MOST = 10_000
 """The largest lookalike audience that is built here."""
 SEEDS, LEAST_SEEDS = 500, 10
-WAIT_S = 5.0
+WAIT_S = 0.5
+"""So long a page waits for the audience to be in memory; then it says that it is being read, and is renewed."""
 
 
 async def values(view: View) -> dict[str, Any]:
