@@ -1,8 +1,9 @@
 """What open dashboards cost: fifty readers of one campaign whose numbers keep changing.
 
 A server of its own takes a decision and its events every twentieth of a second; fifty clients hold the overview's
-stream open. Measured: CPU seconds of the server's processes a second with nobody looking, and with fifty; the latency
-of decide in both; and the time to a campaign's first page.
+stream open. Rounds with nobody looking and with fifty alternate, so that what else the machine does hits both.
+Measured: CPU seconds of the server's processes a second, and the latency of decide, each as the median of its rounds;
+and the time to a campaign's first page.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from arauto.core.ids import uuid7
 from arauto.core.settings import Settings
 from arauto.server import Running, running
 
-READERS, SECONDS, PACE_S = 50, 25.0, 0.05
+READERS, ROUNDS, SECONDS, PACE_S = 50, 6, 10.0, 0.05
+SLOWER = 1.1
+"""So many times its latency without readers may the 99th percentile of decide be."""
 COPIES = [{"title": f"Title {name}", "description": "d", "image_suggestion": "i"} for name in "abcd"]
 
 
 def main() -> dict[str, Any]:
-    """Measure. Kept: fifty readers cost less than a fifth of a core."""
+    """Measure. Kept: fifty readers cost less than a fifth of a core, and slow decide by at most a tenth."""
     with (
         TemporaryDirectory(prefix="arauto-bench-") as home,
         running(Settings(home=Path(home), port=0, rate_limit=0, text_engine="slot")) as server,
@@ -54,27 +57,39 @@ async def _measure(server: Running) -> dict[str, Any]:
         async with _session(server) as reader:
             path = f"/dashboard/campaigns/{campaign}"
             await _drive(server, key, 5.0)
-            idle = await _drive(server, key, SECONDS)
-            streams = [asyncio.create_task(_read(reader, path)) for _ in range(READERS)]
-            await asyncio.sleep(3.0)
-            open_ = await _drive(server, key, SECONDS)
-            for stream in streams:
-                stream.cancel()
-            told = await asyncio.gather(*streams, return_exceptions=True)
+            rounds: dict[str, list[dict[str, float]]] = {"nobody": [], "fifty": []}
+            broken = 0
+            for _ in range(ROUNDS):
+                rounds["nobody"].append(await _drive(server, key, SECONDS))
+                streams = [asyncio.create_task(_read(reader, path)) for _ in range(READERS)]
+                await asyncio.sleep(1.5)
+                rounds["fifty"].append(await _drive(server, key, SECONDS))
+                for stream in streams:
+                    stream.cancel()
+                told = await asyncio.gather(*streams, return_exceptions=True)
+                broken += sum(isinstance(one, Exception) for one in told)
+                await asyncio.sleep(0.5)
             pages = []
             for _ in range(20):
                 began = time.perf_counter()
                 (await reader.get(path)).raise_for_status()
                 pages.append(time.perf_counter() - began)
-    broken = [one for one in told if isinstance(one, Exception)]
+    nobody, fifty = (
+        {name: float(np.median([one[name] for one in rounds[kind]])) for name in rounds[kind][0]}
+        for kind in ("nobody", "fifty")
+    )
+    cost, slower = fifty["cpu"] - nobody["cpu"], fifty["decide_p99_ms"] / nobody["decide_p99_ms"]
     return {
         "readers": READERS,
+        "rounds": ROUNDS,
         "seconds": SECONDS,
-        "broken_streams": len(broken),
-        "nobody": idle,
-        "fifty": open_,
-        "cost_of_a_core": open_["cpu"] - idle["cpu"],
-        "passed": not broken and open_["cpu"] - idle["cpu"] < 0.2,
+        "broken_streams": broken,
+        "nobody": nobody,
+        "fifty": fifty,
+        "cost_of_a_core": cost,
+        "decide_p99_ratio": slower,
+        "decide_p99_ms_by_round": {kind: [round(one["decide_p99_ms"], 2) for one in rounds[kind]] for kind in rounds},
+        "passed": not broken and cost < 0.2 and slower <= SLOWER,
         "first_page_ms": {"median": 1000 * float(np.median(pages)), "most": 1000 * max(pages)},
     }
 

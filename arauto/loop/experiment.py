@@ -419,7 +419,7 @@ def _sentence(
         return say("experiment.lonely" if control else "experiment.no_outcome", language)
     pair = pairs[best]
     left = pair.left if verdict == "too_early" else None
-    key = "too_early_left" if left else verdict
+    key: str = "too_early_left" if left else verdict
     if verdict == "too_early" and not math.isfinite(pair.lift):
         key = "too_early_none"
     low, high = pair.interval

@@ -16,8 +16,8 @@ from arauto.core.tasks import end
 from arauto.loop.experiment import Experiment, read_tally, tell_experiment
 from arauto.store import Store, Tally
 
-INSTANT_S = 0.4
-"""So long a screen waits for the newest (twice that where it has nothing to show); what takes longer is kept."""
+INSTANT_S = 0.2
+"""So long a screen waits for the newest (four times that where it has nothing to show); what takes longer is kept."""
 BREATH = 4.0
 """What took t to read is read again after 4 t at the earliest: it never takes more than a fifth of a core."""
 
@@ -50,7 +50,7 @@ class Tallies:
             if known is not None:
                 await asyncio.wait({task}, timeout=self.instant_s)
             else:
-                await asyncio.wait({task}, timeout=None if patient else 2 * self.instant_s)
+                await asyncio.wait({task}, timeout=None if patient else 4 * self.instant_s)
             if task.done():
                 known = task.result()
         return None if known is None else await asyncio.to_thread(tell_experiment, campaign, variants, known, control)
