@@ -140,12 +140,15 @@ def _sheet(pictures: list[bytes], path: Path, columns: int, width: int) -> None:
     """Pictures side by side, each at ``width`` and cut below a page and a half."""
     images = [Image.open(io.BytesIO(one)).convert("RGB") for one in pictures]
     images = [one.resize((width, round(one.height * width / one.width)), Image.Resampling.LANCZOS) for one in images]
-    height = min(max(one.height for one in images), round(width * 1.15) if columns == SHEET["dark"][0] else 10**6)
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (width + 12) + 12, rows * (height + 12) + 12), "#8a908d")
-    for place, one in enumerate(images):
-        at = (12 + place % columns * (width + 12), 12 + place // columns * (height + 12))
-        sheet.paste(one.crop((0, 0, width, min(one.height, height))), at)
+    most = round(width * 1.15) if columns == SHEET["dark"][0] else 10**6
+    rows = [images[first : first + columns] for first in range(0, len(images), columns)]
+    heights = [min(max(one.height for one in row), most) for row in rows]
+    sheet = Image.new("RGB", (columns * (width + 12) + 12, sum(heights) + 12 * len(rows) + 12), "#8a908d")
+    for line, row in enumerate(rows):
+        top = 12 + sum(heights[:line]) + 12 * line
+        for place, one in enumerate(row):
+            at = (12 + place * (width + 12), top)
+            sheet.paste(one.crop((0, 0, width, min(one.height, heights[line]))), at)
     _save(sheet, path)
 
 

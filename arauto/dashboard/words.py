@@ -16,6 +16,7 @@ from arauto.loop import Estimate, Vital
 
 _QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
 
+_ENDLESS = 1e6
 _FIGURE = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
 _SLOT = re.compile(r"\\{(\w+)(?:!r|:[^}]*)?\\}")
 
@@ -141,6 +142,14 @@ class Words:
         if estimate is None:
             return ""
         return self.between(self.number(estimate.low, 2), self.number(estimate.high, 2))
+
+    def return_interval(self, estimate: Estimate | None) -> str:
+        """As :meth:`mean_interval`; a return of which nothing is known yet is said so."""
+        if estimate is None:
+            return ""
+        if estimate.high < _ENDLESS:
+            return self.between(self.number(estimate.low, 2), self.number(estimate.high, 2))
+        return self("unbounded") if estimate.low < 0.005 else self("at_least", value=self.number(estimate.low, 2))
 
     def time_interval(self, vital: Vital | None) -> str:
         """As :meth:`rate_interval`, of milliseconds; an end that nothing bounds yet is said so."""

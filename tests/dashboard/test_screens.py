@@ -212,7 +212,7 @@ async def test_an_experiment_that_is_still_read_says_so_and_then_as_of_when(insi
     go.clear()
     page = (await inside.get(path)).text
     assert "Every variant against" in page
-    assert "as of 21/09/2026" in page
+    assert "as of Sep 21, 2026" in page
     go.set()
 
 

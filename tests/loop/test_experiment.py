@@ -96,8 +96,8 @@ def test_an_interval_without_an_end_is_told_in_words():
     assert "(ainda não dá para limitar)" in few.text["pt-BR"]
     none = make_experiment(campaign(), VARIANTS, rows(1, 8, 0, 0.5) + rows(2, 8, 1, 0.5), 0.0)
     assert "nothing can be said of b against a" in none.text["en"]
-    assert lift_words(0.5, 0.1, None, "pt-BR") == {"lift": "50,0%", "between": "ao menos 10,0%"}
-    assert lift_words(0.5, 0.1, 0.9, "en")["between"] == "10.0% to 90.0%"
+    assert lift_words(0.5, 0.1, None, "pt-BR") == {"lift": "+50,0%", "between": "ao menos +10,0%"}
+    assert lift_words(0.5, 0.1, 0.9, "en")["between"] == "+10.0% to +90.0%"
 
 
 def test_a_split_that_was_not_meant_stops_the_verdict():

@@ -131,6 +131,7 @@ def _reading(release: Release, place: int, words: Words) -> dict[str, Any]:
         between = words("between", low=write(one.low), high=write(one.high))
     return {
         "name": one.name,
+        "told": words(f"rail_{one.name}") if words.has(f"rail_{one.name}") else "",
         "kind": words(f"rail_{rail.kind}"),
         "bad": words(f"bad_{rail.bad}"),
         "change": NONE if one.change is None else write(one.change),
