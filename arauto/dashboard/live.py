@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -22,6 +23,8 @@ BEAT_S = 10.0
 """How often a stream is told that it lives, when nothing changes; so late is a browser noticed that went away."""
 STREAM_S = 300.0
 """How long a stream lasts; the browser asks for another by itself."""
+SPREAD_S, SEND_S = 1.0, 0.02
+"""What changed is sent to many readers one after the other: over so long at most, and so long for each."""
 BEAT = b"event: beat\ndata:\n\n"
 MOST = 500
 """So many different parts are kept."""
@@ -135,14 +138,17 @@ class Live:
             yield b"retry: 1000\n\n"
             while not self._closed.is_set() and time.monotonic() < end and await good():
                 try:
-                    text = await part.wait(tag, BEAT_S)
+                    text, now = await part.wait(tag, BEAT_S), part.tag
                 except ArautoError as error:
                     log.warning("a part of a page cannot be made: %s", error.problem)
                     return
                 if self._closed.is_set():
                     return
-                yield BEAT if part.tag == tag else event(part.tag, text)
-                tag = part.tag
+                if now != tag and part.viewers > 1:
+                    # All at once would keep a decision waiting until the last of them has it.
+                    await asyncio.sleep(random.uniform(0.0, min(SPREAD_S, part.viewers * SEND_S)))  # noqa: S311
+                yield BEAT if now == tag else event(now, text)
+                tag = now
         finally:
             part.viewers -= 1
             if part.viewers == 0 and part.ticker is not None:

@@ -34,6 +34,10 @@ async def values(view: View) -> dict[str, Any]:
     turns = (await asyncio.to_thread(read_turns, settings, view.id))[:TURNS]
     asked = view.query.get("run", "")
     turn = next((one for one in turns if one.run == asked), turns[0] if turns else None)
+    job = await job_of(store, forms, "gpo")
+    if job is not None and job.state == "failed" and turns and turn is turns[0] and _shut(turn):
+        # The reasons stand below, in the reader's language.
+        job = msgspec.structs.replace(job, error=view.words("gpo_gate_shut"))
     fresh = forms.get(CANDIDATE, {})
     variants = await store.catalogue.variants(view.id)
     copy = Copy(**{part: fresh.get(part, "") for part in PARTS})
@@ -44,7 +48,7 @@ async def values(view: View) -> dict[str, Any]:
         "files": feedback_files(settings),
         "iterations": ITERATIONS,
         "batches": BATCHES,
-        "job": await job_of(store, forms, "gpo"),
+        "job": job,
         "turns": turns,
         "turn": turn,
         "reasons": [] if turn is None or turn.gate is None else _reasons(turn.gate, view.words),
@@ -54,6 +58,10 @@ async def values(view: View) -> dict[str, Any]:
         "findings": await findings_of(campaign, copy, [one.copy for one in variants]) if fresh else (),
         "staged": [one for one in variants if one.state == "staged"],
     }
+
+
+def _shut(turn: Turn) -> bool:
+    return turn.gate is not None and not turn.gate.passed
 
 
 def _reasons(report: GateReport, words: Words) -> list[str]:
