@@ -22,7 +22,7 @@ from arauto.core.ids import uuid7
 from arauto.core.settings import Settings
 from arauto.server import Running, running
 
-READERS, ROUNDS, SECONDS, PACE_S = 50, 6, 10.0, 0.05
+READERS, ROUNDS, SECONDS, PACE_S = 50, 7, 7.0, 0.05
 SLOWER = 1.1
 """So many times its latency without readers may the 99th percentile of decide be."""
 COPIES = [{"title": f"Title {name}", "description": "d", "image_suggestion": "i"} for name in "abcd"]

@@ -411,6 +411,7 @@ async def test_changes_are_pushed_once_made_for_all(runtime, monkeypatch):
         return f"text\n{made // 3}"
 
     monkeypatch.setattr(live_module, "BEAT_S", 0.2)
+    monkeypatch.setattr(live_module, "SPREAD_S", 0.0)
     desk = Live()
     part = desk.part(("key",), make_text, 0.05)
     assert desk.part(("key",), make_text, 0.05) is part
