@@ -44,6 +44,11 @@ class Asset(msgspec.Struct, frozen=True):
         """The entity tag."""
         return f'"{sha256(self.body).hexdigest()[:16]}"'
 
+    @property
+    def squeezed(self) -> bytes:
+        """The body by gzip."""
+        return _squeezed(self.body)
+
 
 @cache
 def shipped() -> EdgeModel:

@@ -97,10 +97,14 @@ async def edge_file(_desk: Desk, call: Call) -> Response:
         "cache-control": "public, max-age=31536000, immutable" if asset.immutable else "public, max-age=300",
         "access-control-allow-origin": "*",
         "cross-origin-resource-policy": "cross-origin",
+        "vary": "accept-encoding",
     }
     if call.request.headers.get("if-none-match") == asset.tag:
         return Response(status_code=304, headers=headers)
-    return Response(asset.body, headers={**headers, "content-type": asset.kind})
+    headers["content-type"] = asset.kind
+    if "gzip" in call.request.headers.get("accept-encoding", ""):
+        return Response(asset.squeezed, headers={**headers, "content-encoding": "gzip"})
+    return Response(asset.body, headers=headers)
 
 
 def _check_key(desk: Desk, call: Call) -> None:

@@ -1,5 +1,7 @@
 """Edge models released by a campaign: what pages tell becomes the numbers of a screen, and nothing else is there."""
 
+import gzip
+
 import msgspec
 import pytest
 
@@ -62,3 +64,12 @@ async def test_the_releasing_module_is_served(world):
     answer = await world("GET", f"/edge/{RELEASE}")
     assert answer.status == 200
     assert b"nothing of what was written" in answer.body.lower()
+
+
+async def test_a_browser_that_takes_gzip_gets_the_model_by_gzip(world):
+    name = file_name(shipped())
+    plain = await world("GET", f"/edge/{name}")
+    small = await world("GET", f"/edge/{name}", headers={"accept-encoding": "br, gzip"})
+    assert small.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(small.body) == plain.body == shipped().to_bytes()
+    assert plain.headers["vary"] == "accept-encoding"

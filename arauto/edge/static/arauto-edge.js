@@ -120,7 +120,11 @@ export const ready = new Promise((done) => (decided = done));
 /** @type {Fetch} */
 const fetchModel = async (url) => {
   const wanted = /\.([0-9a-f]{64})\.bin$/.exec(new URL(url, script?.src).pathname)?.[1];
-  const answer = await fetch(new URL(url, script?.src), {credentials: 'omit', signal: AbortSignal.timeout(10_000)});
+  const answer = await fetch(new URL(url, script?.src), {
+    credentials: 'omit',
+    priority: 'low',
+    signal: AbortSignal.timeout(10_000),
+  });
   if (!answer.ok || !wanted) throw 0;
   const file = await answer.arrayBuffer();
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', file));
@@ -155,11 +159,13 @@ const hire = (url) =>
 /** @type {Within} */
 const within = (ms, promise) => Promise.race([promise, new Promise((done) => setTimeout(done, ms, null))]);
 
+// The bytes come while the page paints, behind everything that it needs; work begins when it has loaded and is idle.
 const start = async () => {
   const core = new URL('arauto-edge-core.js', import.meta.url).href;
-  const staff = hire(core).catch(() => null);
-  const file = await fetchModel((await within(9000, Promise.resolve(named))) ?? '');
-  const worker = await staff;
+  const coming = within(9000, Promise.resolve(named)).then((url) => fetchModel(url ?? ''));
+  const staff = idle().then(() => hire(core)).catch(() => null);
+  coming.catch(() => staff.then((worker) => worker?.end()));
+  const [file, worker] = await Promise.all([coming, staff]);
   const manifest = worker && (await within(5000, worker.send({file}).catch(() => null)));
   if (worker && manifest) {
     stop = worker.end;
@@ -173,13 +179,12 @@ const start = async () => {
 
 const idle = () =>
   new Promise((done) => {
-    const calm = () => ('requestIdleCallback' in window ? requestIdleCallback(done, {timeout: 200}) : setTimeout(done, 1));
+    const calm = () => ('requestIdleCallback' in window ? requestIdleCallback(done, {timeout: 50}) : setTimeout(done, 1));
     document.readyState === 'complete' ? calm() : addEventListener('load', calm, {once: true});
   });
 
 const begin = () =>
-  (begun ??= idle()
-    .then(start)
+  (begun ??= start()
     .then(
       () => granted(),
       () => false,
