@@ -3,7 +3,7 @@ small generator on their own texts; masked and averaged. Held-out perplexity of 
 trained on all texts in one place, and against the adapter that one server of each language trains alone.
 
 The texts are paragraphs of LibreOffice's help (MPL-2.0), one ``LANGUAGE.tsv`` each (document, tab, paragraph) in the
-folder that ``ARAUTO_LANGUAGE_DIR`` names: of Debian's libreoffice-help-pt-br, -pt, -en-us and -es 7.4.7, every HTML
+folder that ``LANGUAGE_DIR`` names: of Debian's libreoffice-help-pt-br, -pt, -en-us and -es 7.4.7, every HTML
 ``p`` whose class says paragraph and whose text has 40 to 240 characters, the document being its path. The
 base is tiny, made here on other chapters of all four languages: no language model of a useful size trains in minutes on
 two cores. What is shown is the learning, not the writing.
@@ -56,9 +56,9 @@ def put(parameters: list[torch.nn.Parameter], values: Vector) -> None:
 
 def read(language: str) -> dict[str, list[str]]:
     """Paragraphs by document."""
-    folder = os.environ.get("ARAUTO_LANGUAGE_DIR")
+    folder = os.environ.get("LANGUAGE_DIR")
     if not folder:
-        raise InputError("is not set", field="ARAUTO_LANGUAGE_DIR", mend="name a folder with pt-BR.tsv and the others")
+        raise InputError("is not set", field="LANGUAGE_DIR", mend="name a folder with pt-BR.tsv and the others")
     found: dict[str, list[str]] = {}
     for line in (Path(folder) / f"{language}.tsv").read_text("utf-8").splitlines():
         document, _, text = line.partition("\t")
@@ -218,10 +218,10 @@ class Trial:
         return self.best(kept)
 
     def centralised(self) -> Vector:
-        """As many passes over the texts, all of them in every step's draw; the same learning rate's fall."""
+        """As many steps as all servers together took, each over a draw of all texts; the same fall of the rate."""
         put(self.parameters, self.start)
         rows, draw, kept = [row for _, some in self.servers for row in some], np.random.default_rng(3), []
-        steps = ROUNDS * LOCAL_STEPS * 4
+        steps = ROUNDS * LOCAL_STEPS * len(self.servers)
         for number in range(ROUNDS):
             learn(self.model, self.parameters, rows, self.pad, steps // ROUNDS, draw, RATE * (1 - number / ROUNDS))
             if number % 4 == 3:

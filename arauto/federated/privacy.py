@@ -180,8 +180,8 @@ class Ledger:
         """ε of everything paid so far."""
         return epsilon_of(sum(self._paid.values()), self._delta)
 
-    def spend(self, offer: Offer) -> None:
-        """Pay for a round.
+    def check(self, offer: Offer) -> None:
+        """Whether a round could be paid for, before joining it.
 
         Raises:
             RefusedError: the offer understates its cost, was paid before, the cap of its task is reached, or the budget
@@ -195,7 +195,11 @@ class Ledger:
             raise RefusedError(f"{offer.privacy.cap} participations are the most", field="cap")
         if epsilon_of(sum(self._paid.values()) + offer.privacy.rho, self._delta) > self._epsilon:
             raise RefusedError(f"the device's budget of ε = {self._epsilon:g} is spent", field="epsilon")
-        paid = {**self._paid, name: offer.privacy.rho}
+
+    def spend(self, offer: Offer) -> None:
+        """Pay for a round, or refuse as :meth:`check` does."""
+        self.check(offer)
+        paid = {**self._paid, f"{offer.task}/{offer.round}": offer.privacy.rho}
         if self._path is not None:
             part = self._path.with_suffix(".part")
             part.write_bytes(msgspec.json.encode(paid))
