@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from granian.constants import Interfaces
+from granian.log import LogLevels
 from granian.server.embed import Server as Embedded
 from numpy.typing import NDArray
 from rich.table import Table
@@ -220,7 +221,9 @@ def coordinator(
             asgi = application(
                 store, rounds, limiter=Limiter(settings.rate_limit), addresses=Addresses(settings.trusted_proxies)
             )
-            server = Embedded(asgi, address="127.0.0.1", port=port, interface=Interfaces.ASGI)
+            server = Embedded(
+                asgi, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_level=LogLevels.error
+            )
             serving = asyncio.create_task(server.serve())
             try:
                 for _ in range(count):

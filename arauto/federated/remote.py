@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import httpx
 
-from arauto.core.errors import AuthError, ConflictError, InputError
+from arauto.core.errors import AuthError, ConflictError, InputError, NotFoundError
 from arauto.federated.client import Client
 from arauto.federated.masks import Words
 from arauto.federated.wire import Offer, Receipt, RefusedError
@@ -42,6 +42,7 @@ async def take_part(
     Raises:
         AuthError: joining takes a token, and this is none.
         InputError: the address is another machine's, and not TLS: a token would be read on the way.
+        NotFoundError: the coordinator knows no such round.
         RefusedError: a side refused.
         ConflictError: the round failed, or nothing came in ``patience_s`` seconds.
     """
@@ -86,6 +87,8 @@ async def _frame(http: httpx.AsyncClient, round_id: str, what: str) -> bytes:
         answer = await http.get(path)
         if answer.status_code == 200:
             return answer.content
+        if answer.status_code == 404:
+            raise NotFoundError(_told(answer), field="round", mend=f"GET {_BASE} lists those that are open")
         if answer.status_code not in (204, 429):
             raise ConflictError(_told(answer), field="round", mend="wait for another round")
         await asyncio.sleep(pause)

@@ -295,7 +295,9 @@ class FederatedRounds:
                 "UPDATE federated_sites SET revoked_ms = %s WHERE name = %s", [self._clock.now_ms(), name]
             )
             if done.rowcount == 0:
-                raise NotFoundError(f"there is no site {name!r}", field="site", mend="arauto federated site NAME lets one in")
+                raise NotFoundError(
+                    f"there is no site {name!r}", field="site", mend="arauto federated site NAME lets one in"
+                )
 
     async def sites(self) -> list[SiteRow]:
         """All sites, revoked ones too, by name."""

@@ -57,6 +57,11 @@ class ClientApp:
         return self._train(message, context)
 
 
+class ServerApp:
+    def main(self):
+        return lambda function: function
+
+
 class FedAvg:
     def __init__(self, fraction_evaluate=1.0, arrayrecord_key="arrays", min_available_nodes=2, min_train_nodes=2):
         self.key = arrayrecord_key
@@ -90,7 +95,7 @@ class Grid:
 def modules():
     """What `sys.modules` has to hold."""
     app = (Array, ArrayRecord, MetricRecord, ConfigRecord, RecordDict, Message, Error)
-    parts = {"flwr.app": app, "flwr.clientapp": (ClientApp,), "flwr.serverapp": (Grid,)}
+    parts = {"flwr.app": app, "flwr.clientapp": (ClientApp,), "flwr.serverapp": (Grid, ServerApp)}
     found = {"flwr": types.ModuleType("flwr")}
     for name, classes in {**parts, "flwr.serverapp.strategy": (FedAvg,)}.items():
         found[name] = types.ModuleType(name)

@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import re
 import sys
 import uuid
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from arauto.federated.coordinator import public_key
 from arauto.federated.rounds import model_bytes
 from tests.federated import flower_shape
 
-REAL = os.environ.get("ARAUTO_FLOWER") == "real"
+REAL = os.environ.get("FLOWER") == "real"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 DIM = 6
@@ -181,6 +183,19 @@ def messages(strategy, shape, flower):
         if REAL:
             one.metadata.__dict__["_message_id"] = str(uuid.uuid4())
     return made
+
+
+def test_the_blocks_of_the_docs_run(flower):
+    page = (Path(__file__).parents[2] / "docs" / "federated.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python flower\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(code, names)
+    arrays = flower.ArrayRecord({"w": flower.Array(np.zeros(3))})
+    message = flower.Message(flower.RecordDict({"arrays": arrays}), dst_node_id=1, message_type="train")
+    content = answer(names["simulated"], message, flower).content
+    assert np.abs(content["arrays"]["w"].numpy() - 1).max() < 0.5
+    assert dict(content["metrics"]) == {"num-examples": 200, "epsilon": pytest.approx(3), "delta": 1e-6}
+    assert content["proof"]["receipt"] == b""
 
 
 def test_without_flower_the_mend_is_told(monkeypatch):
