@@ -1,4 +1,4 @@
-"""Local language: twelve regional servers, three for each of pt-BR, pt-PT, en and es, fine-tune LoRA adapters of a
+"""Local language: eight regional servers, two for each of pt-BR, pt-PT, en and es, fine-tune LoRA adapters of a
 small generator on their own texts; masked and averaged. Held-out perplexity of each language against the same adapter
 trained on all texts in one place, and against the adapter that one server of each language trains alone.
 
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from arauto.core.errors import ConflictError, InputError
-from arauto.federated import decode, encode, new_offer, play
+from arauto.federated import Server, decode, encode, new_offer, play
 from arauto.federated.wire import Privacy
 from arauto.gpo import Generator, LanguagePolicy
 from arauto.gpo.lm import tiny_generator
@@ -32,11 +32,13 @@ from arauto.gpo.lm import tiny_generator
 LANGUAGES = ("pt-BR", "pt-PT", "en", "es")
 GENERAL, OWN = ("shared/", "swriter/", "sbasic/"), ("scalc/", "schart/", "simpress/", "sdatabase/")
 """Chapters that the base is made of, and those that the regions write in."""
-SERVERS, DOCUMENTS, HELD = 3, 24, 60
+SERVERS, DOCUMENTS, HELD = 2, 30, 60
 """Of each language: servers, documents of a server, documents held out to choose by and as many to judge by."""
 TOKENS, BATCH = 40, 16
-BASE_STEPS, ROUNDS, LOCAL_STEPS, ALONE_STEPS = 500, 16, 5, 120
+VOCABULARY, WIDTH, LAYERS, BASE_STEPS = 1536, 96, 2, 500
+ROUNDS, LOCAL_STEPS, ALONE_STEPS = 16, 20, 240
 RANK, RATE, CLIP = 8, 3e-3, 50.0
+SERVER = Server(momentum=0.5)
 Text = list[list[int]]
 Vector = NDArray[np.float64]
 
@@ -163,7 +165,9 @@ class Trial:
         self.split = Split()
         base = self.split.base()
         some = np.random.default_rng(0).choice(len(base), 6000, replace=False)
-        self.generator = tiny_generator([base[n] for n in some], seed=0, vocabulary=2048, width=128, layers=3)
+        self.generator = tiny_generator(
+            [base[n] for n in some], seed=0, vocabulary=VOCABULARY, width=WIDTH, layers=LAYERS
+        )
         self.model, self.pad = self.generator.model.train(), self.generator.end
         self.general = rows_of(self.generator, [base[n] for n in some])
         self.choose = {one: self.rows(self.split.choose(one), 150) for one in LANGUAGES}
@@ -201,7 +205,7 @@ class Trial:
         return float(np.mean([math.log(one) for one in self.told(self.choose).values()]))
 
     def federated(self) -> Vector:
-        now, kept = self.start, []
+        now, kept, state = self.start, [], b""
         draws = [np.random.default_rng([2, n]) for n in range(len(self.servers))]
         for number in range(ROUNDS):
             changes = []
@@ -210,8 +214,8 @@ class Trial:
                 learn(self.model, self.parameters, rows, self.pad, LOCAL_STEPS, draw, RATE * (1 - number / ROUNDS))
                 changes.append(flat(self.parameters) - now)
             change, _ = averaged(changes)
-            now = now + change
-            if number % 4 == 3:
+            now, state = SERVER.step(now, change, state)
+            if number % 2:
                 put(self.parameters, now)
                 kept.append((now, self.mean()))
                 print("federated", number + 1, kept[-1][1], flush=True)
@@ -224,7 +228,7 @@ class Trial:
         steps = ROUNDS * LOCAL_STEPS * len(self.servers)
         for number in range(ROUNDS):
             learn(self.model, self.parameters, rows, self.pad, steps // ROUNDS, draw, RATE * (1 - number / ROUNDS))
-            if number % 4 == 3:
+            if number % 2:
                 kept.append((flat(self.parameters), self.mean()))
                 print("centralised", number + 1, kept[-1][1], flush=True)
         return self.best(kept)

@@ -32,6 +32,9 @@ def flower(monkeypatch):
             monkeypatch.setitem(sys.modules, name, module)
     found = importlib.import_module("flwr.app")
     assert hasattr(found, "__file__") == REAL
+    if REAL:  # what the process of a ServerApp is told when it begins
+        process = importlib.import_module("flwr.supercore.task_identity").TaskIdentity
+        process.task_id, process.run_id, process.node_id = 1, 1, 1
     return found
 
 
@@ -40,7 +43,7 @@ def grid_of(apps, flower):
     abstract = importlib.import_module("flwr.serverapp").Grid
 
     def send_and_receive(_, messages, *, timeout=None):
-        return [answer(app, message, flower) for app, message in zip(apps, messages, strict=True)]
+        return [answer(app, message, flower) for app, message in zip(apps, messages, strict=False)]  # or no messages
 
     def nothing(*_):
         raise NotImplementedError
