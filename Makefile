@@ -25,7 +25,7 @@ test-flower: $(VENV)-flower/.dev  ## the bridge to Flower on the real one, in an
 check: $(VENV)/.dev  ## style, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench  ## speed and correctness under fire, against peers in the same run; writes bench/results/

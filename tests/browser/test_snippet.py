@@ -45,11 +45,12 @@ CHOOSE = """const {{decide, render}} = await import('/arauto.js');
 
 async def test_the_page_chooses_among_candidates_and_the_chance_goes_with_every_event(stub, visit):
     choose = "(all, {shares, floor}) => ({pick: 2, propensity: floor * shares[2] + 0.1 + (all.length - 3)})"
+    stub.link = stub.page("the shop", path="/shop")
     async with visit(stub.page('<div id="own">default</div>')) as page:
         decision = await page.evaluate("async () => { " + CHOOSE.format(choose=choose) + " }")
         await until(lambda: stub.events("impression"))
         await page.click("#own a")
-        await page.goto("about:blank")
+        await page.wait_for_url("**/shop")
         await until(lambda: stub.events("click"))
     assert (decision["variant"], decision["chance"]) == ("c", pytest.approx(0.15))
     assert stub.asked[0]["candidates"] == 4
