@@ -62,11 +62,11 @@ def regions(
     the regions' means), taken by our ``server``: FedAvg, momentum or FedAdam. ``options`` are those of Flower's FedAvg.
 
     With ``keys``, the regions' coordinators' public keys in hexadecimal, a reply counts only with a receipt that one of
-    them signed for the very weights that were sent. With ``epsilon``, a region that promised its devices less privacy
-    is left out.
+    them signed for the very weights that were sent, once. A receipt says how many devices a region summed and at what
+    ε; that the reply is that sum is the region's word. With ``epsilon``, a region that promised its devices less
+    privacy is left out.
     """
-    strategies = _need("flwr.serverapp.strategy")
-    flower = _need("flwr.app")
+    strategies, flower, optimiser = _need("flwr.serverapp.strategy"), _need("flwr.app"), server or Server()
 
     class Regions(strategies.FedAvg):  # type: ignore[misc,name-defined]
         """See :func:`regions`."""
@@ -82,18 +82,14 @@ def regions(
         def aggregate_train(self, server_round: int, replies: Iterable[Any]) -> Any:  # noqa: ARG002
             before = flat(self._arrays)
             told = [_read(reply, len(before)) for reply in replies if not reply.has_error()]
-            kept = [one for one in told if one is not None and _trusted(one, before, keys, epsilon)]
+            good = [one for one in told if one is not None and _trusted(one, before, keys, epsilon)]
+            kept = list({one.receipt or place: one for place, one in enumerate(good)}.values())  # a receipt counts once
             if not kept:
                 return None, None
             live = sum(one.live for one in kept)
             changes = [one.weights - before for one in kept]
-            mean = (
-                median_of(changes)
-                if median
-                else sum((one.live * change for one, change in zip(kept, changes, strict=True)), np.zeros(len(before)))
-                / live
-            )
-            after, self._state = (server or Server()).step(before, mean, self._state)
+            mean = median_of(changes) if median else np.average(changes, axis=0, weights=[one.live for one in kept])
+            after, self._state = optimiser.step(before, mean, self._state)
             metrics = {"num-examples": live, "regions": len(kept), "epsilon": max(one.epsilon for one in kept)}
             return shaped(after, self._arrays), flower.MetricRecord(metrics)
 

@@ -149,6 +149,19 @@ def test_only_signed_receipts_for_these_weights_count(flower, targets):
     assert np.abs(found - targets[1].mean(axis=0)).max() < 0.02
 
 
+def test_a_receipt_counts_once(flower, targets):
+    told = []
+    learners = [crowd(targets[1], told=told), lambda weights: told[-1]]
+    found = start(regions(keys=[public_key(KEY).hex()]), learners, flower, rounds=1)
+    assert np.abs(flat(found) - targets[1].mean(axis=0)).max() < 0.02
+    strategy, shape = regions(), record(flower)
+    strategy.configure_train(1, shape, flower.ConfigRecord(), grid_of([None] * 2, flower))
+    message = flower.Message(flower.RecordDict({"arrays": shape}), dst_node_id=1, message_type="train")
+    replies = [answer(region_app(one), message, flower) for one in learners]
+    _, metrics = strategy.aggregate_train(1, replies)
+    assert (metrics["num-examples"], metrics["regions"]) == (10, 1)
+
+
 def test_a_region_that_promises_too_little_is_left_out(flower, targets):
     learners = [crowd(targets[0], epsilon=1e5), crowd(targets[1], epsilon=5e4), lambda w: Report(w + 9, 10, -1.0)]
     found = flat(start(regions(epsilon=7e4, min_train_nodes=3, min_available_nodes=3), learners, flower))
