@@ -176,7 +176,7 @@ def discrete_gaussian(noise: float, size: int, random: Random = secrets.token_by
     found = table.guess[leading]
     unsure = np.flatnonzero(~table.sure[leading])
     found[unsure] = np.searchsorted(table.below, drawn[unsure], side="right")
-    return found - table.reach
+    return np.asarray(found - table.reach, np.int64)
 
 
 class Ledger:
