@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 2) * 3 // 2))")
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test test-models check bench docs clean
+.PHONY: run test test-flower test-models check bench docs clean
 
 run: $(VENV)/.run  ## the whole loop on the README's brief; ONCE=1 ends by itself
 	$(BIN)/arauto demo $(if $(ONCE),--once)
@@ -18,6 +18,9 @@ test: $(VENV)/.dev check  ## every test: scripted engines, real database, real b
 test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded models
 	$(BIN)/arauto models pull
 	$(BIN)/python -m pytest -m models
+
+test-flower: $(VENV)-flower/.dev  ## the bridge to Flower on the real one, in an environment of its own
+	FLOWER=real $(VENV)-flower/bin/python -m pytest --noconftest -p no:cacheprovider -W default tests/federated/test_flower.py
 
 check: $(VENV)/.dev  ## style, types, floors
 	$(BIN)/ruff format --check .
@@ -51,5 +54,11 @@ $(VENV)/.bench: $(VENV)/.dev $(VENV)/.run
 	$(PIP) -e '.[bench,dev,local]'
 	@touch $@
 
+# Not by constraints.txt: Flower's upper bounds lie below it.
+$(VENV)-flower/.dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-flower
+	$(VENV)-flower/bin/python -m pip install --quiet --disable-pip-version-check -e '.[flower]' pytest pytest-asyncio pytest-timeout
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(VENV)-flower .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -2,24 +2,29 @@
 has all of it: the share of the centralised lift (AUC − ½) that is kept, with exact sums and with ε ≤ 3.
 
 The auctions are made up (:func:`world`): sites, ads, their words, people's topics and what the two have in common move
-the chance of a click, and each person's own level that no feature tells. What was tuned was tuned on another world.
+the chance of a click, and each person's own level that no feature tells. What was tuned was tuned on another world
+(seed 7); ε ≤ 3 is judged by the mean over five worlds, each with noise and drop-outs of its own.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from arauto.federated import Server, Training, train
+from arauto.federated import Server, Training, epsilon_of, train
 from arauto.federated.audit import auc
 from arauto.federated.clicks import chances, frequency_of, gradient, scale_of, tally
 
 CLIENTS, HELD, EACH, DIM = 20_000, 5_000, 24, 4_096
-SEED = 2026
-EPSILON = 3.0
+SEEDS = tuple(range(2026, 2031))
+EPSILON, DELTA = 3.0, 1e-6
+STUDENT = 2.776
+"""Student's t at 97.5 %, four degrees of freedom."""
 Floats = NDArray[np.float64]
 
 
@@ -101,7 +106,8 @@ def quality(data: World, weights: Floats, scale: Floats | None = None) -> float:
     return auc(chances(weights, rows, scale), data.clicks[CLIENTS:].ravel() > 0)
 
 
-COUNTED, ROUNDS = 4_000, 4
+COUNTING, ROUNDS = 0.05, 4
+"""The share of a device's budget (ρ) that goes into counting, and in how many rounds the rest trains."""
 CLIP_TALLY, CLIP, RATE, MOMENTUM = 13.8, 56.0, 0.1, 0.6
 """Found on another world (seed 7), as everything above."""
 
@@ -122,54 +128,68 @@ def exact(data: World, seed: int) -> tuple[Floats, dict[str, Any]]:
 
 
 def private(data: World, seed: int) -> tuple[Floats, Floats, dict[str, Any]]:
-    """Everyone is asked once: 4,000 count buckets, which makes the scale; the others train in four rounds."""
-    size = 2 * DIM
-    counting = Training(rounds=1, clients=COUNTED, clip=CLIP_TALLY, epsilon=EPSILON, vanish=0.03, assured=0.95)
-    told = train(np.zeros(size), lambda _, n: tally(data.features[n], DIM), COUNTED, counting, seed=seed)
-    deviation = CLIP_TALLY * Z / COUNTED
-    scale = scale_of(frequency_of(told.weights, EACH, deviation))
+    """Everyone counts buckets, which makes the scale, then trains in every round: ε is for the lot of it.
+
+    All devices in each of k rounds at a k-th of the budget give a sum √k times as clear as a k-th of them at all of it.
+    """
+    budget = rho_at(EPSILON)
+    counting = epsilon_of(COUNTING * budget, DELTA)
     plan = Training(
-        rounds=ROUNDS, clients=(CLIENTS - COUNTED) // ROUNDS, clip=CLIP, epsilon=EPSILON, vanish=0.03, assured=0.95
+        rounds=1, clients=CLIENTS, clip=CLIP_TALLY, epsilon=counting, delta=DELTA, vanish=0.03, assured=0.95
     )
+    told = train(np.zeros(2 * DIM), lambda _, n: tally(data.features[n], DIM), CLIENTS, plan, seed=seed)
+    deviation = CLIP_TALLY / math.sqrt(2 * told.rho) / CLIENTS
+    scale = scale_of(frequency_of(told.weights, EACH, deviation))
+    rest = epsilon_of(budget - told.rho, DELTA)
     found = train(
         np.append(-2.5, np.zeros(DIM - 1)),
-        lambda weights, n: gradient(weights, data.features[COUNTED + n], data.clicks[COUNTED + n], scale),
-        CLIENTS - COUNTED,
-        plan,
+        lambda weights, n: gradient(weights, data.features[n], data.clicks[n], scale),
+        CLIENTS,
+        replace(plan, rounds=ROUNDS, clip=CLIP, epsilon=rest),
         server=Server(rate=RATE, momentum=MOMENTUM),
         seed=seed,
     )
-    most = max(told.epsilon, found.epsilon)
-    return found.weights, scale, {"epsilon": round(most, 4), "delta": plan.delta, "participations": 1}
+    epsilon = round(epsilon_of(told.rho + found.rho, DELTA), 4)
+    return found.weights, scale, {"epsilon": epsilon, "delta": DELTA, "participations": 1 + found.participations}
 
 
-Z = 1.86
-"""Noise over clip of one participation at ε = 3, δ = 10⁻⁶; only the tally's threshold reads it."""
+def rho_at(epsilon: float) -> float:
+    """The zero-concentrated cost that is (ε, :data:`DELTA`)."""
+    low, high = 0.0, epsilon
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if epsilon_of(middle, DELTA) <= epsilon else (low, middle)
+    return low
 
 
 def main() -> dict[str, Any]:
-    began, data = time.process_time(), world(SEED)
-    whole = quality(data, centralised(data))
-    ideal = auc(data.odds[CLIENTS:].ravel(), data.clicks[CLIENTS:].ravel() > 0)
-    print("centralised", whole, "the truth", ideal, flush=True)
-    rows: dict[str, Any] = {}
-    for name in ("exact", "private"):
-        shares = []
-        for seed in range(1 if name == "exact" else 3):
-            if name == "exact":
-                weights, told = exact(data, seed)
-                scale = None
-            else:
-                weights, scale, told = private(data, seed)
-            shares.append(quality(data, weights, scale))
-            print(name, seed, shares[-1], (shares[-1] - 0.5) / (whole - 0.5), flush=True)
-        rows[name] = {**told, "auc": shares, "of_centralised_lift": [(one - 0.5) / (whole - 0.5) for one in shares]}
+    began = time.process_time()
+    rows: list[dict[str, Any]] = []
+    exactly: dict[str, Any] = {}
+    for seed in SEEDS:
+        data = world(seed)
+        whole = quality(data, centralised(data))
+        ideal = auc(data.odds[CLIENTS:].ravel(), data.clicks[CLIENTS:].ravel() > 0)
+        if seed == SEEDS[0]:
+            weights, exactly = exact(data, seed)
+            exactly |= lift(quality(data, weights), whole)
+            print("exact", exactly, flush=True)
+        weights, scale, told = private(data, seed)
+        rows.append({"world": seed, **told, "centralised": whole, "the truth": ideal})
+        rows[-1] |= lift(quality(data, weights, scale), whole)
+        print(rows[-1], flush=True)
+    shares = np.array([row["of_centralised_lift"] for row in rows])
+    mean, half = float(shares.mean()), float(STUDENT * shares.std(ddof=1) / math.sqrt(len(shares)))
     good = {
-        "exact": min(rows["exact"]["of_centralised_lift"]) >= 0.97,
-        "private": min(rows["private"]["of_centralised_lift"]) >= 0.90 and rows["private"]["epsilon"] <= EPSILON,
+        "exact": exactly["of_centralised_lift"] >= 0.97,
+        "private": mean >= 0.90 and max(row["epsilon"] for row in rows) <= EPSILON,
     }
     return {
-        "clients": CLIENTS, "impressions_each": EACH, "buckets": DIM, "clients_held_out": HELD,
-        "click_rate": float(data.clicks.mean()), "auc": {"centralised": whole, "the truth": ideal}, **rows,
+        "clients": CLIENTS, "impressions_each": EACH, "buckets": DIM, "clients_held_out": HELD, "exact": exactly,
+        "private": {"of_centralised_lift": {"mean": mean, "interval_95": [mean - half, mean + half]}, "worlds": rows},
         "cpu_seconds": round(time.process_time() - began), "promises": good, "passed": all(good.values()),
     }  # fmt: skip
+
+
+def lift(found: float, whole: float) -> dict[str, float]:
+    return {"auc": found, "of_centralised_lift": (found - 0.5) / (whole - 0.5)}

@@ -1,9 +1,9 @@
-"""Local language: twelve regional servers, three for each of pt-BR, pt-PT, en and es, fine-tune LoRA adapters of a
+"""Local language: eight regional servers, two for each of pt-BR, pt-PT, en and es, fine-tune LoRA adapters of a
 small generator on their own texts; masked and averaged. Held-out perplexity of each language against the same adapter
 trained on all texts in one place, and against the adapter that one server of each language trains alone.
 
 The texts are paragraphs of LibreOffice's help (MPL-2.0), one ``LANGUAGE.tsv`` each (document, tab, paragraph) in the
-folder that ``ARAUTO_LANGUAGE_DIR`` names: of Debian's libreoffice-help-pt-br, -pt, -en-us and -es 7.4.7, every HTML
+folder that ``LANGUAGE_DIR`` names: of Debian's libreoffice-help-pt-br, -pt, -en-us and -es 7.4.7, every HTML
 ``p`` whose class says paragraph and whose text has 40 to 240 characters, the document being its path. The
 base is tiny, made here on other chapters of all four languages: no language model of a useful size trains in minutes on
 two cores. What is shown is the learning, not the writing.
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from arauto.core.errors import ConflictError, InputError
-from arauto.federated import decode, encode, new_offer, play
+from arauto.federated import Server, decode, encode, new_offer, play
 from arauto.federated.wire import Privacy
 from arauto.gpo import Generator, LanguagePolicy
 from arauto.gpo.lm import tiny_generator
@@ -32,11 +32,13 @@ from arauto.gpo.lm import tiny_generator
 LANGUAGES = ("pt-BR", "pt-PT", "en", "es")
 GENERAL, OWN = ("shared/", "swriter/", "sbasic/"), ("scalc/", "schart/", "simpress/", "sdatabase/")
 """Chapters that the base is made of, and those that the regions write in."""
-SERVERS, DOCUMENTS, HELD = 3, 24, 60
+SERVERS, DOCUMENTS, HELD = 2, 30, 60
 """Of each language: servers, documents of a server, documents held out to choose by and as many to judge by."""
 TOKENS, BATCH = 40, 16
-BASE_STEPS, ROUNDS, LOCAL_STEPS, ALONE_STEPS = 500, 16, 5, 120
+VOCABULARY, WIDTH, LAYERS, BASE_STEPS = 1536, 96, 2, 500
+ROUNDS, LOCAL_STEPS, ALONE_STEPS = 16, 20, 240
 RANK, RATE, CLIP = 8, 3e-3, 50.0
+SERVER = Server(momentum=0.5)
 Text = list[list[int]]
 Vector = NDArray[np.float64]
 
@@ -56,9 +58,9 @@ def put(parameters: list[torch.nn.Parameter], values: Vector) -> None:
 
 def read(language: str) -> dict[str, list[str]]:
     """Paragraphs by document."""
-    folder = os.environ.get("ARAUTO_LANGUAGE_DIR")
+    folder = os.environ.get("LANGUAGE_DIR")
     if not folder:
-        raise InputError("is not set", field="ARAUTO_LANGUAGE_DIR", mend="name a folder with pt-BR.tsv and the others")
+        raise InputError("is not set", field="LANGUAGE_DIR", mend="name a folder with pt-BR.tsv and the others")
     found: dict[str, list[str]] = {}
     for line in (Path(folder) / f"{language}.tsv").read_text("utf-8").splitlines():
         document, _, text = line.partition("\t")
@@ -163,7 +165,9 @@ class Trial:
         self.split = Split()
         base = self.split.base()
         some = np.random.default_rng(0).choice(len(base), 6000, replace=False)
-        self.generator = tiny_generator([base[n] for n in some], seed=0, vocabulary=2048, width=128, layers=3)
+        self.generator = tiny_generator(
+            [base[n] for n in some], seed=0, vocabulary=VOCABULARY, width=WIDTH, layers=LAYERS
+        )
         self.model, self.pad = self.generator.model.train(), self.generator.end
         self.general = rows_of(self.generator, [base[n] for n in some])
         self.choose = {one: self.rows(self.split.choose(one), 150) for one in LANGUAGES}
@@ -201,7 +205,7 @@ class Trial:
         return float(np.mean([math.log(one) for one in self.told(self.choose).values()]))
 
     def federated(self) -> Vector:
-        now, kept = self.start, []
+        now, kept, state = self.start, [], b""
         draws = [np.random.default_rng([2, n]) for n in range(len(self.servers))]
         for number in range(ROUNDS):
             changes = []
@@ -210,21 +214,21 @@ class Trial:
                 learn(self.model, self.parameters, rows, self.pad, LOCAL_STEPS, draw, RATE * (1 - number / ROUNDS))
                 changes.append(flat(self.parameters) - now)
             change, _ = averaged(changes)
-            now = now + change
-            if number % 4 == 3:
+            now, state = SERVER.step(now, change, state)
+            if number % 2:
                 put(self.parameters, now)
                 kept.append((now, self.mean()))
                 print("federated", number + 1, kept[-1][1], flush=True)
         return self.best(kept)
 
     def centralised(self) -> Vector:
-        """As many passes over the texts, all of them in every step's draw; the same learning rate's fall."""
+        """As many steps as all servers together took, each over a draw of all texts; the same fall of the rate."""
         put(self.parameters, self.start)
         rows, draw, kept = [row for _, some in self.servers for row in some], np.random.default_rng(3), []
-        steps = ROUNDS * LOCAL_STEPS * 4
+        steps = ROUNDS * LOCAL_STEPS * len(self.servers)
         for number in range(ROUNDS):
             learn(self.model, self.parameters, rows, self.pad, steps // ROUNDS, draw, RATE * (1 - number / ROUNDS))
-            if number % 4 == 3:
+            if number % 2:
                 kept.append((flat(self.parameters), self.mean()))
                 print("centralised", number + 1, kept[-1][1], flush=True)
         return self.best(kept)

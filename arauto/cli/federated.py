@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
+import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -15,13 +17,14 @@ import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from granian.constants import Interfaces
+from granian.log import LogLevels
 from granian.server.embed import Server as Embedded
 from numpy.typing import NDArray
 from rich.table import Table
 
 from arauto.cli.common import as_json, console, print_json, settings_of
 from arauto.cli.table import read_columns
-from arauto.core.errors import InputError, NotFoundError
+from arauto.core.errors import ConflictError, InputError, NotFoundError
 from arauto.federated import (
     FRACTIONS,
     Ledger,
@@ -43,6 +46,7 @@ from arauto.federated import (
     play,
     regions_of,
     take_part,
+    until_given,
 )
 from arauto.loop import FederatedTask, federated_tasks, release_model
 from arauto.server.federated import application, keep_moving
@@ -191,7 +195,7 @@ def simulate_round(clients: int, dim: int, vanish: float, epsilon: float | None,
 
 @federated.command()
 @click.option("--task", required=True, help="What is learnt; made with the first round.")
-@click.option("--dim", type=click.IntRange(1, 1 << 20), required=True, help="Length of the model, for a new task.")
+@click.option("--dim", type=click.IntRange(1, 1 << 20), required=True, help="Length of the model.")
 @click.option("--clients", type=click.IntRange(3, 5000), required=True, help="Clients expected.")
 @click.option("--rounds", "count", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Rounds to run.")
 @click.option("--epsilon", default=3.0, show_default=True, type=_EPSILON, help="Of a device, in all rounds.")
@@ -199,44 +203,37 @@ def simulate_round(clients: int, dim: int, vanish: float, epsilon: float | None,
 @click.option("--patience", default=60, show_default=True, type=click.IntRange(1, 86_400), help="Seconds a phase.")
 @click.option("--port", default=8711, show_default=True, type=click.IntRange(1, 65535), help="Where clients reach it.")
 @click.option("--free", is_flag=True, help="A new task that anyone may join, without a token.")
+@click.option("--given", is_flag=True, help="Each round waits for weights from elsewhere: this region's Flower client.")
 def coordinator(
-    task: str, dim: int, clients: int, count: int, epsilon: float, clip: float, patience: int, port: int, *, free: bool
-) -> None:
+    task: str, dim: int, clients: int, count: int, epsilon: float, clip: float, patience: int, port: int, *,
+    free: bool, given: bool,
+) -> None:  # fmt: skip
     """Serve rounds of a task over HTTP until they are done; killed and started again, it goes on."""
     live = max(2, clients // 2)
     privacy = noise_for(epsilon, 1e-6, count, clip, clip / 4096, dim, live)
     settings = settings_of()
+    _check_port(port)
 
     async def main() -> None:
         async with await Store.open(settings) as store:
             rounds = Rounds(store, open_authority(settings))
-            try:
-                await store.federated.task(task)
-            except NotFoundError:
-                await rounds.new_task(task, np.zeros(dim), epsilon=epsilon, free=free)
+            await _task(store, rounds, task, dim, epsilon, free=free)
             asgi = application(
-                store,
-                rounds,
-                limiter=Limiter(settings.rate_limit),
-                addresses=Addresses(settings.trusted_proxies),
+                store, rounds, limiter=Limiter(settings.rate_limit), addresses=Addresses(settings.trusted_proxies)
             )
-            server = Embedded(asgi, address="127.0.0.1", port=port, interface=Interfaces.ASGI)
+            server = Embedded(
+                asgi, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_level=LogLevels.error
+            )
             serving = asyncio.create_task(server.serve())
             try:
                 for _ in range(count):
-                    open_ = [row for row in await store.federated.rounds(open_only=True) if row.task == task]
-                    round_id = (
-                        open_[0].id
-                        if open_
-                        else await rounds.open(
-                            task,
-                            clients=clients,
-                            quantum=clip / 4096,
-                            privacy=privacy,
-                            patience_ms=patience * 1000,
-                            live=live,
-                        )
-                    )
+                    round_id = await _open_round(store, task)
+                    if given and round_id is None:
+                        await until_given(store, task)
+                    round_id = round_id or await rounds.open(
+                        task, clients=clients, quantum=clip / 4096, privacy=privacy, patience_ms=patience * 1000,
+                        live=live,
+                    )  # fmt: skip
                     await _run_round(store, rounds, round_id, f"http://127.0.0.1:{port}")
                 await asyncio.sleep(2)  # for those who still want their receipt
             finally:
@@ -244,6 +241,34 @@ def coordinator(
                 await serving
 
     asyncio.run(main())
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as wrong:
+            raise InputError(f"{port}: {wrong.strerror}", field="port", mend="give another with --port") from None
+
+
+async def _task(store: Store, rounds: Rounds, task: str, dim: int, epsilon: float, *, free: bool) -> None:
+    """Make the task, or hold what was asked against the one that there is."""
+    try:
+        known = await store.federated.task(task)
+    except NotFoundError:
+        await rounds.new_task(task, np.zeros(dim), epsilon=epsilon, free=free)
+        return
+    size = len((await store.federated.model(task)).weights) // 4
+    for field, asked, held in (("dim", dim, size), ("epsilon", epsilon, known.epsilon)):
+        if asked != held:
+            raise ConflictError(f"is {held:g} in the task {task!r}", field=field, mend=f"--{field} {held:g}")
+    if free and not known.free:
+        raise ConflictError(f"the task {task!r} takes tokens", field="free", mend="start another task")
+
+
+async def _open_round(store: Store, task: str) -> str | None:
+    return next((row.id for row in await store.federated.rounds(open_only=True) if row.task == task), None)
 
 
 async def _run_round(store: Store, rounds: Rounds, round_id: str, address: str) -> None:
@@ -255,7 +280,8 @@ async def _run_round(store: Store, rounds: Rounds, round_id: str, address: str) 
 
     await keep_moving(rounds, over)
     row = await store.federated.round(round_id)
-    console.print(f"  {row.phase} {row.reason}  ε = {offer.privacy.epsilon:.2f} at δ = {offer.privacy.delta:g}")
+    paid = f"ε = {offer.privacy.epsilon:.2f} at δ = {offer.privacy.delta:g}" if row.charged else "no privacy was paid"
+    console.print(f"  {row.phase} {row.reason}  {paid}", soft_wrap=True)
 
 
 @federated.command()
@@ -268,24 +294,39 @@ async def _run_round(store: Store, rounds: Rounds, round_id: str, address: str) 
 @click.option("--token", envvar="ARAUTO_FEDERATED_TOKEN", help="What lets it in, from the site.")
 def client(url: str, round_id: str, key: str, update: Path, ledger: Path, epsilon: float, token: str | None) -> None:
     """Take part in one round: clip, noise, mask, pay, and keep the receipt."""
-    try:
-        values = np.array(msgspec.json.decode(update.read_bytes(), type=list[float]), np.float64)
-        pinned = bytes.fromhex(key)
-    except (OSError, ValueError, msgspec.MsgspecError) as wrong:
-        raise InputError(str(wrong), field="update", mend="a JSON list of numbers; a key in hex") from None
+    values, pinned, paid = _update(update), _pinned(key), Ledger(ledger, epsilon=epsilon)
 
     def words(offer: Offer) -> NDArray[np.uint32]:
         if len(values) != offer.dim:
             raise InputError(f"has {len(values)} numbers, {offer.dim} are asked", field="update")
+        paid.check(offer)
         return encode(values, offer)
 
     async def part() -> Receipt:
-        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-            spend = Ledger(ledger, epsilon=epsilon).spend
-            return (await take_part(http, round_id, pinned, words, spend=spend, token=token)).receipt
+        try:
+            http = httpx.AsyncClient(base_url=url, timeout=60)
+        except httpx.InvalidURL as wrong:
+            raise InputError(str(wrong), field="url", mend="https://HOST, as the coordinator's owner says") from None
+        async with http:
+            return (await take_part(http, round_id, pinned, words, spend=paid.spend, token=token)).receipt
 
     receipt = asyncio.run(part())
     console.print(f"one of {receipt.live}; ε = {receipt.privacy.epsilon:.2f} at δ = {receipt.privacy.delta:g}")
+
+
+def _update(file: Path) -> NDArray[np.float64]:
+    try:
+        return np.array(msgspec.json.decode(file.read_bytes(), type=list[float]), np.float64)
+    except OSError as wrong:
+        raise InputError(f"{file}: {wrong.strerror}", field="update", mend="name a file that can be read") from None
+    except msgspec.MsgspecError as wrong:
+        raise InputError(f"{file}: {wrong}", field="update", mend="a JSON list of numbers") from None
+
+
+def _pinned(key: str) -> bytes:
+    if not re.fullmatch("[0-9a-fA-F]{64}", key):
+        raise InputError("is no public key", field="key", mend="64 hexadecimal digits, as the coordinator prints them")
+    return bytes.fromhex(key)
 
 
 @federated.command()
@@ -320,6 +361,8 @@ def status(*, json_: bool) -> None:
     if json_:
         print_json(tasks)
         return
+    if not tasks:
+        console.print("No task yet: arauto federated coordinator --help")
     for task in tasks:
         console.print(
             f"{task.name}: version {task.version}, ε = {task.spent:.2f} of {task.epsilon:g} at δ = {task.delta:g}"

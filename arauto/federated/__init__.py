@@ -18,8 +18,10 @@ from arauto.federated.bids import (
 )
 from arauto.federated.client import Client, Keys
 from arauto.federated.coordinator import Coordinator, Outcome
+from arauto.federated.flower import region_app, regions
 from arauto.federated.local import new_offer, play
 from arauto.federated.privacy import Ledger, decode, encode, epsilon_of, noise_for
+from arauto.federated.region import Learn, Report, learn, region, until_given
 from arauto.federated.remote import take_part
 from arauto.federated.rounds import Rounds
 from arauto.federated.server import Server, median_of
@@ -38,6 +40,7 @@ __all__ = [
     "Coordinator",
     "Finding",
     "Keys",
+    "Learn",
     "Ledger",
     "Market",
     "Offer",
@@ -45,6 +48,7 @@ __all__ = [
     "Privacy",
     "Receipt",
     "RefusedError",
+    "Report",
     "Result",
     "Rounds",
     "Server",
@@ -58,6 +62,7 @@ __all__ = [
     "encode",
     "epsilon_of",
     "federated_market",
+    "learn",
     "market_of",
     "median_of",
     "module",
@@ -65,9 +70,13 @@ __all__ = [
     "noise_for",
     "open_authority",
     "play",
+    "region",
+    "region_app",
+    "regions",
     "regions_of",
     "replay",
     "take_part",
     "train",
+    "until_given",
     "vectors",
 ]

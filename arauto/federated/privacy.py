@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -139,26 +140,43 @@ def _uniform(size: int, random: Random) -> Floats:
     return np.asarray((np.frombuffer(random(8 * size), "<u8") >> np.uint64(11)) * 2.0**-53, np.float64)
 
 
+class _Table(NamedTuple):
+    """The cumulative distribution at 64 bits, and how far it reaches on each side (twelve deviations). ``guess`` is the
+    place of the first draw with each 16 leading bits, ``sure`` whether all draws with them have that place."""
+
+    below: NDArray[np.uint64]
+    reach: int
+    guess: NDArray[np.int64]
+    sure: NDArray[np.bool_]
+
+
 @lru_cache(maxsize=8)
-def _table(noise: float) -> tuple[NDArray[np.uint64], int]:
-    """The cumulative distribution at 64 bits, and how far it reaches on each side (twelve deviations)."""
+def _table(noise: float) -> _Table:
     reach = math.ceil(12 * noise) + 1
     values = np.arange(-reach, reach + 1, dtype=np.float64)
     mass = np.exp(-(values**2) / (2 * noise**2))
-    below = np.cumsum(mass)[:-1] / mass.sum()
-    return (np.minimum(below, 1 - 2.0**-53) * 2.0**64).astype(np.uint64), reach
+    part = np.cumsum(mass)[:-1] / mass.sum()
+    below = (np.minimum(part, 1 - 2.0**-53) * 2.0**64).astype(np.uint64)
+    first = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
+    guess = np.searchsorted(below, first, side="right")
+    last = np.searchsorted(below, first | np.uint64((1 << 48) - 1), side="right")
+    return _Table(below, reach, guess, guess == last)
 
 
 def discrete_gaussian(noise: float, size: int, random: Random = secrets.token_bytes) -> NDArray[np.int64]:
     """``size`` draws of the discrete Gaussian with parameter ``noise``, by its cumulative table and 64 random bits
     each.
 
-    The table's distance from the true distribution is below 2⁻⁵⁰ a draw; no branch and no time depends on the draw's
-    neighbours, but a table look-up is not constant-time: an attacker on the device itself is outside the model.
+    The table's distance from the true distribution is below 2⁻⁵⁰ a draw. A table look-up is not constant-time: an
+    attacker on the device itself is outside the model.
     """
-    below, reach = _table(noise)
+    table = _table(noise)
     drawn = np.frombuffer(random(8 * size), "<u8")
-    return np.searchsorted(below, drawn, side="right") - reach
+    leading = drawn >> np.uint64(48)
+    found = table.guess[leading]
+    unsure = np.flatnonzero(~table.sure[leading])
+    found[unsure] = np.searchsorted(table.below, drawn[unsure], side="right")
+    return np.asarray(found - table.reach, np.int64)
 
 
 class Ledger:
@@ -180,8 +198,8 @@ class Ledger:
         """ε of everything paid so far."""
         return epsilon_of(sum(self._paid.values()), self._delta)
 
-    def spend(self, offer: Offer) -> None:
-        """Pay for a round.
+    def check(self, offer: Offer) -> None:
+        """Whether a round could be paid for, before joining it.
 
         Raises:
             RefusedError: the offer understates its cost, was paid before, the cap of its task is reached, or the budget
@@ -195,7 +213,11 @@ class Ledger:
             raise RefusedError(f"{offer.privacy.cap} participations are the most", field="cap")
         if epsilon_of(sum(self._paid.values()) + offer.privacy.rho, self._delta) > self._epsilon:
             raise RefusedError(f"the device's budget of ε = {self._epsilon:g} is spent", field="epsilon")
-        paid = {**self._paid, name: offer.privacy.rho}
+
+    def spend(self, offer: Offer) -> None:
+        """Pay for a round, or refuse as :meth:`check` does."""
+        self.check(offer)
+        paid = {**self._paid, f"{offer.task}/{offer.round}": offer.privacy.rho}
         if self._path is not None:
             part = self._path.with_suffix(".part")
             part.write_bytes(msgspec.json.encode(paid))

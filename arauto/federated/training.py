@@ -55,7 +55,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
 
 class Trained(NamedTuple):
     """What came of it. ``participations``: how often the busiest client was asked; ``epsilon``: what it gave in all
-    (−1: sums were exact); ``checked`` rounds ran through the masks, and every sum was the plain one."""
+    (−1: sums were exact), ``rho`` the same as zero-concentrated cost, which adds up over several trainings; ``checked``
+    rounds ran through the masks, and every sum was the plain one."""
 
     weights: Floats
     rounds: int
@@ -63,6 +64,7 @@ class Trained(NamedTuple):
     participations: int
     epsilon: float
     checked: int
+    rho: float = 0.0
 
 
 def train(
@@ -111,7 +113,8 @@ def train(
         weights, state = now.step(weights, decode(total, offer) / len(there), state)
         summed += len(there)
         told(number + 1, weights)
-    return Trained(weights, plan.rounds, summed, int(times.max()), privacy.epsilon, checked)
+    most = int(times.max())
+    return Trained(weights, plan.rounds, summed, most, privacy.epsilon, checked, most * privacy.rho)
 
 
 def _asked(population: int, plan: Training, draw: np.random.Generator) -> NDArray[np.int64]:

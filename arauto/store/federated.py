@@ -14,7 +14,7 @@ import msgspec
 from psycopg.rows import DictRow
 
 from arauto.core.clock import Clock
-from arauto.core.errors import ConflictError, NotFoundError
+from arauto.core.errors import ConflictError, InputError, NotFoundError
 from arauto.store.database import Connection, Database
 
 _ROUND: LiteralString = (
@@ -23,7 +23,7 @@ _ROUND: LiteralString = (
 )
 _TASK: LiteralString = "SELECT name, epsilon, delta, rho, free FROM federated_tasks"
 _MODEL: LiteralString = (
-    "SELECT task, version, sha256, weights, state, round, ARRAY(SELECT rollout_id FROM federated_releases r"
+    "SELECT task, version, sha256, weights, state, round, created_ms, ARRAY(SELECT rollout_id FROM federated_releases r"
     " WHERE r.task = m.task AND r.version = m.version ORDER BY 1) AS rollouts FROM federated_models m"
 )
 _SITE: LiteralString = "SELECT name, quota, created_ms, revoked_ms FROM federated_sites"
@@ -63,7 +63,8 @@ class RoundRow(msgspec.Struct, frozen=True):
 
 
 class FederatedModel(msgspec.Struct, frozen=True):
-    """A model of a task. ``weights``: float32, little-endian; ``round`` None: the first; ``rollouts``: its releases."""
+    """A model of a task. ``weights``: float32, little-endian; ``round`` None: the first, or one that was given;
+    ``rollouts``: its releases."""
 
     task: str
     version: int
@@ -72,6 +73,7 @@ class FederatedModel(msgspec.Struct, frozen=True):
     state: bytes
     round: str | None
     rollouts: tuple[int, ...] = ()
+    created_ms: int = 0
 
 
 class SiteRow(msgspec.Struct, frozen=True):
@@ -125,6 +127,46 @@ class FederatedRounds:
             raise NotFoundError(f"task {task!r} has no such model", field="task", mend="make the task first")
         return _model(row)
 
+    async def give(self, task: str, weights: bytes, sha256: str) -> FederatedModel:
+        """Make weights from elsewhere the task's next model.
+
+        Raises:
+            ConflictError: a round of the task is open.
+            InputError: its models have another length.
+            NotFoundError: there is no such task.
+        """
+        async with self._database.transaction() as connection:
+            # Locks the task, as a round's charge does: of two who give at once, the second sees the first.
+            await connection.execute("SELECT 1 FROM federated_tasks WHERE name = %s FOR UPDATE", [task])
+            last = await self.model(task)
+            if len(last.weights) != len(weights):
+                raise InputError(
+                    f"has {len(last.weights) // 4:,} numbers, {len(weights) // 4:,} were given",
+                    field="task",
+                    mend="give as many, or make another task",
+                )
+            row = await self.last_round(task)
+            if row is not None and row.phase not in ("done", "failed"):
+                raise ConflictError(f"a round of {task!r} is open", field="task", mend="wait until it has ended")
+            # After every round before it, whatever the clocks of two machines say (see `open_round`).
+            now = max(self._clock.now_ms(), row.opened_ms + 1 if row else 0)
+            given = FederatedModel(task, last.version + 1, sha256, weights, b"", None, created_ms=now)
+            await self._insert(connection, given, now)
+            return given
+
+    async def given(self, task: str) -> bool:
+        """Whether the task's last model was given, and no round was opened for it since."""
+        last, row = await self.model(task), await self.last_round(task)
+        fresh = row is None or row.opened_ms < last.created_ms
+        return last.round is None and last.version > 1 and fresh
+
+    async def last_round(self, task: str) -> RoundRow | None:
+        """The round of the task that was opened last."""
+        row = await self._database.fetch_one(
+            _ROUND + " WHERE task = %s ORDER BY opened_ms DESC, deadline_ms DESC LIMIT 1", [task]
+        )
+        return RoundRow(**row) if row else None
+
     async def models(self, task: str) -> list[FederatedModel]:
         """The registry of a task, oldest first."""
         rows = await self._database.fetch(_MODEL + " WHERE task = %s ORDER BY version", [task])
@@ -143,8 +185,18 @@ class FederatedRounds:
         async with self._database.transaction() as connection:
             made = await connection.execute(
                 "INSERT INTO federated_rounds (id, task, offer, rho, phase, deadline_ms, patience_ms, opened_ms)"
-                " VALUES (%s, %s, %s, %s, 'join', %s, %s, %s) ON CONFLICT DO NOTHING",
-                [row.id, row.task, row.offer, row.rho, row.deadline_ms, row.patience_ms, self._clock.now_ms()],
+                " VALUES (%s, %s, %s, %s, 'join', %s, %s, GREATEST(%s, (SELECT max(created_ms) FROM federated_models"
+                " WHERE task = %s))) ON CONFLICT DO NOTHING",
+                [
+                    row.id,
+                    row.task,
+                    row.offer,
+                    row.rho,
+                    row.deadline_ms,
+                    row.patience_ms,
+                    self._clock.now_ms(),
+                    row.task,
+                ],
             )
             if made.rowcount == 0:
                 raise ConflictError(f"a round of {row.task!r} is open", field="task", mend="wait until it has ended")
@@ -243,7 +295,9 @@ class FederatedRounds:
                 "UPDATE federated_sites SET revoked_ms = %s WHERE name = %s", [self._clock.now_ms(), name]
             )
             if done.rowcount == 0:
-                raise NotFoundError(f"there is no site {name!r}", field="site", mend="arauto federated sites")
+                raise NotFoundError(
+                    f"there is no site {name!r}", field="site", mend="arauto federated site NAME lets one in"
+                )
 
     async def sites(self) -> list[SiteRow]:
         """All sites, revoked ones too, by name."""

@@ -70,10 +70,15 @@ def test_an_audit_prints_both_columns(run, monkeypatch):
 
 def test_a_client_says_what_is_wrong(run, tmp_path):
     words = ("client", "--round", "00" * 16, "--url", "http://127.0.0.1:1", "--update", "u.json")
-    assert "numbers" in run(*words, "--key", "00" * 32, code=2).stderr
+    assert "u.json: No such file" in run(*words, "--key", "00" * 32, code=2).stderr
+    (tmp_path / "u.json").write_text('{"a": 1}')
+    assert "a JSON list of numbers" in run(*words, "--key", "00" * 32, code=2).stderr
     (tmp_path / "u.json").write_text("[0.1]")
-    assert "key" in run(*words, "--key", "no", code=2).stderr
+    for key in ("no", "00" * 31, "é" * 64):
+        assert "64 hexadecimal digits" in run(*words, "--key", key, code=2).stderr
     assert "cannot be reached" in run(*words, "--key", "00" * 32, code=5).stderr
+    for url in ("learn", "http://learn.example", "http://127.0.0.1:port"):
+        assert "url" in run(*words, "--key", "00" * 32, "--url", url, code=2).stderr
 
 
 def test_sites_and_what_is_told_of_tasks(run, settings, monkeypatch):
@@ -93,6 +98,7 @@ def test_sites_and_what_is_told_of_tasks(run, settings, monkeypatch):
                 "taste", clients=9, quantum=1 / 4096, privacy=noise_for(3, 1e-6, 1, 1.0, 1 / 4096, 2, 5), live=5
             )
 
+    assert "No task yet" in run("status").stdout
     asyncio.run(begin())
     told = run("site", "shop", "--quota", "5").stdout
     assert told.startswith("shop: ")
@@ -103,3 +109,28 @@ def test_sites_and_what_is_told_of_tasks(run, settings, monkeypatch):
     (task,) = json.loads(run("status", "--json").stdout)
     assert [one["phase"] for one in task["rounds"]] == ["join"]
     assert "0 campaigns" in run("release", "taste", "shoes", code=4).stderr
+
+
+def test_a_coordinator_holds_what_is_asked_against_the_task(run, settings, monkeypatch):
+    import asyncio
+    import socket
+
+    from arauto.federated import Rounds, open_authority
+    from arauto.store import Store
+
+    monkeypatch.setenv("ARAUTO_DATABASE_URL", settings.database_url.reveal())
+    monkeypatch.setenv("ARAUTO_HOME", str(settings.home))
+
+    async def begin():
+        async with await Store.open(settings) as store:
+            await Rounds(store, open_authority(settings)).new_task("taste", np.zeros(2), epsilon=3.0)
+
+    asyncio.run(begin())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        words = ("coordinator", "--task", "taste", "--clients", "9", "--dim")
+        assert "another with --port" in run(*words, "2", "--port", port, code=2).stderr
+    assert "--dim 2" in run(*words, "3", "--port", port, code=5).stderr
+    assert "--epsilon 3" in run(*words, "2", "--epsilon", "2", "--port", port, code=5).stderr
+    assert "takes tokens" in run(*words, "2", "--free", "--port", port, code=5).stderr

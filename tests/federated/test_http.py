@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
-from arauto.core.errors import ConflictError
+from arauto.core.errors import AuthError, ConflictError, InputError, NotFoundError
 from arauto.federated import Ledger, Rounds, encode, noise_for, take_part
 from arauto.federated.wire import RefusedError
 from arauto.server.federated import application, keep_moving
@@ -68,10 +68,13 @@ async def test_what_cannot_be_answered(stage):
     refused = await http.post(f"{at}/messages", content=b"nonsense")
     assert (refused.status_code, refused.json()["code"]) == (422, "refused")
     pinned = bytes.fromhex((await rounds.coordinator(round_id)).offer.key)
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError, match="not signed with the key") as wrong:
         await take_part(http, round_id, bytes(32), lambda _: None, spend=lambda _: None)
+    assert wrong.value.field == "key"
     with pytest.raises(ConflictError, match="nothing came"):
         await take_part(http, round_id, pinned, lambda _: None, spend=lambda _: None, patience_s=0.2)
+    with pytest.raises(NotFoundError, match="no round"):
+        await take_part(http, "00" * 16, pinned, lambda _: None, spend=lambda _: None)
     async with httpx.AsyncClient(base_url="http://127.0.0.1:1") as nowhere:
         with pytest.raises(ConflictError, match="cannot be reached"):
             await take_part(nowhere, round_id, pinned, lambda _: None, spend=lambda _: None)
@@ -84,3 +87,31 @@ async def test_a_body_without_end_is_cut(stage, monkeypatch):
     monkeypatch.setattr("arauto.server.federated.MOST", 10)
     _, _, round_id, http = stage
     assert (await http.post(f"/v1/federated/rounds/{round_id}/messages", content=bytes(11))).status_code == 413
+
+
+def too_long(_):
+    raise InputError("has 9 numbers, 8 are asked", field="update")
+
+
+async def test_what_cannot_be_sent_is_known_before_joining(stage):
+    _, rounds, round_id, http = stage
+    pinned = bytes.fromhex((await rounds.coordinator(round_id)).offer.key)
+    with pytest.raises(InputError, match="9 numbers"):
+        await take_part(http, round_id, pinned, too_long, spend=lambda _: None)
+    assert (await rounds.coordinator(round_id)).count() == 0
+    broke = Ledger(None, epsilon=0.1)
+    with pytest.raises(RefusedError, match="budget"):
+        await take_part(http, round_id, pinned, broke.check, spend=broke.spend)
+    assert (await rounds.coordinator(round_id)).count() == 0
+
+
+async def test_a_client_without_a_token_is_told_where_to_get_one(store):
+    rounds = Rounds(store, AUTHORITY)
+    await rounds.new_task("ctr", np.zeros(DIM), epsilon=9.0)
+    round_id = await rounds.open("ctr", clients=9, quantum=1 / 4096, privacy=PRIVACY, live=5)
+    pinned = bytes.fromhex((await rounds.coordinator(round_id)).offer.key)
+    transport = httpx.ASGITransport(application(store, rounds))
+    async with httpx.AsyncClient(transport=transport, base_url="https://coordinator") as http:
+        with pytest.raises(AuthError) as wrong:
+            await take_part(http, round_id, pinned, lambda _: None, spend=lambda _: None)
+    assert "--token" in (wrong.value.mend or "")

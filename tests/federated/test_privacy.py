@@ -10,6 +10,7 @@ from arauto.core.errors import InputError
 from arauto.federated.audit import auc, audit, epsilon_lower
 from arauto.federated.privacy import (
     Ledger,
+    _table,
     check_privacy,
     clipped,
     decode,
@@ -62,6 +63,14 @@ def test_noise_that_cannot_be(wrong):
     given = {"epsilon": 1.0, "delta": 1e-6, "cap": 1, "clip": 1.0, "quantum": 1e-4, "dim": 10, "assured": 2}
     with pytest.raises(InputError):
         noise_for(**{**given, **wrong})
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.3, 100.7, 20_000.0])
+def test_the_guide_finds_what_a_search_of_the_whole_table_finds(noise):
+    raw = np.random.default_rng(0).bytes(8 * 50_000)
+    table = _table(noise)
+    wanted = np.searchsorted(table.below, np.frombuffer(raw, "<u8"), side="right") - table.reach
+    assert (discrete_gaussian(noise, 50_000, lambda _: raw) == wanted).all()
 
 
 def test_the_sampler_is_the_discrete_gaussian():
