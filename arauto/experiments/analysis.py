@@ -169,7 +169,7 @@ def _results(compared: Mapping[tuple[str, str], Comparison]) -> tuple[Result, ..
 def sentence(analysis: Analysis, language: Language) -> str:
     """The decision in one sentence."""
     best = next(one for one in analysis.results if one.arm == analysis.arm and one.metric == analysis.metric)
-    key = "too_early_left" if analysis.visitors_left else analysis.verdict
+    key: str = "too_early_left" if analysis.visitors_left else analysis.verdict
     if key.startswith("too_early") and best.lift is None:
         key = "too_early_none"
     return say(
