@@ -21,8 +21,8 @@ SEEDS, STEPS, MOST = 5, 60_000, 500
 EPISODES = 20
 """Episodes of the judgement, the policy drawing its actions as in training."""
 PLAN = PPOPlan(
-    iterations=100_000, batch=8, group=1, minibatch=8, epochs=10, learning_rate=3e-3, gamma=0.99, lam=0.95,
-    kl_start=1e-6, kl_target=1e6, kl_horizon=10**9,
+    iterations=100_000, batch=4, group=1, minibatch=2, epochs=10, learning_rate=2e-3, gamma=0.98, lam=0.95,
+    value_clip=0.0, kl_start=1e-6, kl_target=1e6, kl_horizon=10**9,
 )  # fmt: skip
 
 

@@ -31,8 +31,8 @@ from bench.experiments_common import data_path
 ITEMS, MOST_STEPS, SESSIONS, SEEDS = 40, 20, 1000, 5
 LOGGED = 4000
 PLAN = PPOPlan(
-    iterations=150, batch=128, group=1, minibatch=512, epochs=4, learning_rate=1e-3, gamma=0.98, kl_start=0.005,
-    kl_target=8.0, kl_horizon=20_000, entropy_weight=0.002,
+    iterations=200, batch=128, group=1, minibatch=32, epochs=4, learning_rate=1e-3, gamma=0.98, value_clip=0.0,
+    kl_start=1e-4, kl_target=8.0, kl_horizon=20_000, entropy_weight=0.002,
 )  # fmt: skip
 Choice = Callable[[Floats, np.random.Generator], int]
 
@@ -156,8 +156,9 @@ def one_seed(world: World, seed: int) -> dict[str, Floats]:
     """Every policy on the same sessions of the second half of the users."""
     mixed = np.random.default_rng([seed, 1]).permutation(world.users)
     known, new = mixed[: world.users // 2], mixed[world.users // 2 :]
+    columns = Session(world, known).observation
     policy = EpisodePolicy(
-        lambda: Session(world, known), Session(world, known).observation, ITEMS, most_steps=MOST_STEPS, seed=seed
+        lambda: Session(world, known), columns, ITEMS, most_steps=MOST_STEPS, allowed=_not_shown, seed=seed
     )
     rollout = policy.sample([0] * LOGGED, seed=seed)
     log = log_of(rollout)
@@ -166,7 +167,7 @@ def one_seed(world: World, seed: int) -> dict[str, Floats]:
         "popularity": play(world, new, _popular, SESSIONS, seed),
         "greedy": play(world, new, greedy_of(log), SESSIONS, seed),
     }
-    learn_from_log(policy, log, seed=seed, epochs=10)
+    learn_from_log(policy, log, seed=seed, epochs=3, cap=3.0)
     found["gpo_offline"] = play(world, new, _drawn(policy), SESSIONS, seed)
     quiet = Monitor(StopRule(diversity_least=0.0, kl_most=1e9))
     PPO(policy, earned_in_episode, 1, PLAN, seed=seed, monitor=quiet).run()
@@ -174,9 +175,13 @@ def one_seed(world: World, seed: int) -> dict[str, Floats]:
     return found
 
 
+def _not_shown(seen: Any) -> Any:
+    """No film twice, as for the others."""
+    return seen[..., :ITEMS] == 0
+
+
 def _random(seen: Floats, rng: np.random.Generator) -> int:
-    del seen
-    return int(rng.integers(ITEMS))
+    return int(rng.choice(np.flatnonzero(seen[:ITEMS] == 0)))
 
 
 def _popular(seen: Floats, rng: np.random.Generator) -> int:

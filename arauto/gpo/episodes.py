@@ -3,7 +3,8 @@
 An episode is to :mod:`arauto.gpo.ppo` what a text is: its actions are the tokens. The environment has the interface of
 Gymnasium (``reset``, ``step``), observations of fixed length and numbered actions; Gymnasium itself is not needed.
 
-Off-policy correction: Chen et al. 2019 (1812.02353), REINFORCE weighted by min(π/μ, cap). The reference that KL is
+Off-policy correction: Chen et al. 2019 (1812.02353), REINFORCE weighted by min(π/μ, cap), here less the value of the
+state, which the critic learns from the same log. The reference that KL is
 measured to is the policy as it stood after the logs or the demonstrations: what is learned by trial stays near people.
 """
 
@@ -25,6 +26,9 @@ from arauto.gpo.ppo import Rewards, Rollout
 from arauto.gpo.table import Floats, Ints
 
 Tensor = Any
+Allowed = Callable[[Tensor], Tensor]
+_NEVER = -1e9
+"""A logit that no exponential survives."""
 
 
 class Environment(Protocol):
@@ -61,10 +65,14 @@ class EpisodePolicy:
         *,
         hidden: int = 64,
         most_steps: int = 500,
+        allowed: Allowed | None = None,
         seed: int = 0,
     ) -> None:
+        """``allowed`` tells from observations (n, d) which actions may be taken, (n, actions): at least one a row. The
+        others get no probability (Huang & Ontañón 2022, 2006.14171)."""
         torch = need("torch")
         self._make = make
+        self._allowed = allowed
         self._environments: list[Environment] = []
         self.actions = actions
         self.most_steps = most_steps
@@ -84,9 +92,16 @@ class EpisodePolicy:
         """π(a | observation), (n, actions)."""
         torch = need("torch")
         with torch.no_grad():
-            log = self.actor(torch.as_tensor(np.asarray(seen, np.float32))).log_softmax(-1)
+            log = self._log(self.actor, torch.as_tensor(np.asarray(seen, np.float32)))
         found: Floats = log.exp().double().numpy()
         return found
+
+    def _log(self, actor: Any, seen: Tensor) -> Tensor:
+        """log π(a | observation), (…, actions)."""
+        logits = actor(seen)
+        if self._allowed is not None:
+            logits = logits.masked_fill(~self._allowed(seen), _NEVER)
+        return logits.log_softmax(-1)
 
     def sample(self, prompts: Sequence[int], seed: int) -> Rollout:
         torch = need("torch")
@@ -120,13 +135,13 @@ class EpisodePolicy:
         return Rollout(texts, tuple(prompts), torch.tensor(mask), state, torch.tensor(paid_all))
 
     def read(self, rollout: Rollout) -> tuple[Tensor, Tensor, Tensor]:
-        log = self.actor(rollout.state["seen"]).log_softmax(-1)
+        log = self._log(self.actor, rollout.state["seen"])
         logp = log.gather(-1, rollout.state["tokens"][..., None])[..., 0]
         return logp, -(log.exp() * log).sum(-1), self.critic(rollout.state["seen"])[..., 0]
 
     def read_reference(self, rollout: Rollout) -> Tensor:
         with need("torch").no_grad():
-            log = self._reference(rollout.state["seen"]).log_softmax(-1)
+            log = self._log(self._reference, rollout.state["seen"])
         return log.gather(-1, rollout.state["tokens"][..., None])[..., 0]
 
     def parameters(self) -> dict[str, Tensor]:
@@ -189,10 +204,15 @@ def learn_from_log(
     batch: int = 256,
     cap: float = 10.0,
 ) -> None:
-    """Maximise what another policy's log says that this one would have earned, weights capped at ``cap``."""
+    """Maximise what another policy's log says that this one would have earned, weights capped at ``cap``.
+
+    The critic is fitted first: an action is praised for what came of it beyond what its state promised.
+    """
     torch = need("torch")
-    gain = torch.tensor(_checked(log, policy).earned - log.earned.mean(), dtype=torch.float32)
-    gain = gain / (gain.std() + 1e-8)
+    _value(policy, _checked(log, policy), seed, epochs, learning_rate, batch)
+    with torch.no_grad():
+        gain = torch.tensor(log.earned, dtype=torch.float32) - policy.critic(torch.as_tensor(log.seen))[:, 0]
+    gain = (gain - gain.mean()) / (gain.std() + 1e-8)
     chance = torch.tensor(log.propensity, dtype=torch.float32).log()
 
     def loss(logp: Tensor, rows: Ints) -> Tensor:
@@ -231,11 +251,23 @@ def _descend(
         order = np.random.default_rng([seed, epoch]).permutation(rows)
         for at in range(0, len(order), batch):
             part = order[at : at + batch]
-            logp = policy.actor(seen[part]).log_softmax(-1).gather(-1, action[part][:, None])[:, 0]
+            logp = policy._log(policy.actor, seen[part]).gather(-1, action[part][:, None])[:, 0]
             optimiser.zero_grad()
             loss(logp, part).backward()
             optimiser.step()
     policy.anchor()
+
+
+def _value(policy: EpisodePolicy, log: Log, seed: int, epochs: int, learning_rate: float, batch: int) -> None:
+    """The critic, by least squares on what was earned from each state on."""
+    torch = need("torch")
+    optimiser = torch.optim.Adam(policy.critic.parameters(), lr=learning_rate)
+    seen, earned = torch.as_tensor(log.seen), torch.as_tensor(log.earned, dtype=torch.float32)
+    for epoch in range(epochs):
+        for part in torch.tensor(np.random.default_rng([seed, epoch, 1]).permutation(len(earned))).split(batch):
+            optimiser.zero_grad()
+            (policy.critic(seen[part])[:, 0] - earned[part]).square().mean().backward()
+            optimiser.step()
 
 
 def _network(width: int, hidden: int, out: int) -> Any:

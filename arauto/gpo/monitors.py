@@ -83,8 +83,8 @@ class StopRule(msgspec.Struct, frozen=True, kw_only=True):
     """When to stop. ``window`` (for a fall of truth) and ``warm_up`` are iterations."""
 
     window: int = 10
-    warm_up: int = 6
-    audits: int = 150
+    warm_up: int = 5
+    audits: int = 125
     """The correlation of truth and proxy is that of so many audits: of the fewest last iterations that hold them."""
     follows_least: float = 1.0
     """Standard errors above zero that this correlation has to keep."""

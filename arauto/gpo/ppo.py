@@ -52,6 +52,9 @@ class PPOPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gamma: Annotated[float, Meta(gt=0, le=1)] = 1.0
     lam: Annotated[float, Meta(ge=0, le=1)] = 0.95
     value_weight: Annotated[float, Meta(ge=0)] = 0.5
+    value_clip: Annotated[float, Meta(ge=0)] = 0.2
+    """How far a batch may move a value, in units of reward; 0: as far as it likes. Where an episode earns hundreds, a
+    limit made for scores near 1 keeps the critic from learning; Andrychowicz et al. 2020 (2006.05990) do without."""
     entropy_weight: Annotated[float, Meta(ge=0)] = 0.0
     kl_start: Annotated[float, Meta(gt=0)] = 0.05
     """Reward lost per nat of KL to the reference, at first. It cannot be zero: reward alone is always cheated."""
@@ -189,7 +192,9 @@ def surrogate(logp: Tensor, old: Tensor, advantage: Tensor, mask: Tensor, clip: 
 
 
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float) -> Tensor:
-    """½ mean max((V - R)², (clip(V, V_old ± ε) - R)²)."""
+    """½ mean max((V - R)², (clip(V, V_old ± ``clip``) - R)²); ``clip`` 0: ½ mean (V - R)²."""
+    if not clip:
+        return 0.5 * masked_mean((values - returns) ** 2, mask)
     clipped = old + (values - old).clamp(-clip, clip)
     worse = need("torch").maximum((values - returns) ** 2, (clipped - returns) ** 2)
     return 0.5 * masked_mean(worse, mask)
@@ -347,7 +352,7 @@ class PPO:
                 part = rollout.take(rows)
                 new_logp, entropy, new_values = self.policy.read(part)
                 loss, clipped = surrogate(new_logp, logp[rows], advantage[rows], part.mask, plan.clip)
-                miss = value_loss(new_values, values[rows], returns[rows], part.mask, plan.clip)
+                miss = value_loss(new_values, values[rows], returns[rows], part.mask, plan.value_clip)
                 loss = loss - plan.entropy_weight * masked_mean(entropy, part.mask)
                 if plan.algorithm == "ppo":
                     loss = loss + plan.value_weight * miss

@@ -18,6 +18,7 @@ from arauto.gpo import (  # noqa: E402
     learn_from_log,
     log_of,
 )
+from arauto.gpo.ppo import value_loss  # noqa: E402
 from arauto.gpo.tables import TablePolicy  # noqa: E402
 
 QUIET = StopRule(diversity_least=0.0, kl_most=1e9, warm_up=10**6)
@@ -146,3 +147,48 @@ def test_a_wrong_log_is_refused(policy, field, change):
     with pytest.raises(InputError) as error:
         learn_from_log(policy, Log(**(whole | change)), seed=0)
     assert error.value.field == field
+
+
+def test_what_is_not_allowed_is_never_done_nor_learned():
+    """Place 2 forbids going left: no episode does, and neither reading nor imitation gives it a chance."""
+
+    def allowed(seen):
+        free = torch.ones((*seen.shape[:-1], 3), dtype=torch.bool)
+        free[..., 0] = seen[..., 2] == 0
+        return free
+
+    policy = EpisodePolicy(Corridor, 5, 3, hidden=16, most_steps=20, allowed=allowed, seed=1)
+    rollout = policy.sample([2] * 64, seed=0)
+    there = rollout.state["seen"][..., 2] == 1
+    assert there.sum() > 64
+    assert not ((rollout.state["tokens"] == 0) & there & rollout.mask.bool()).any()
+    logp, entropy, _ = policy.read(rollout)
+    assert torch.isfinite(logp[rollout.mask.bool()]).all()
+    assert torch.isfinite(entropy).all()
+    assert entropy[there].max() <= np.log(2) + 1e-6
+    learn_from_log(policy, log_of(rollout), seed=0, epochs=3)
+    assert policy.probabilities(np.eye(5))[2, 0] == 0.0
+    assert policy.probabilities(np.eye(5))[1].min() > 0.0
+
+
+def test_a_log_praises_an_action_for_more_than_its_state_promised():
+    """State 0 earns about 10 whatever is done, state 1 earns 1 or 0: praise for what is earned would go to state 0."""
+    rng = np.random.default_rng(0)
+    state, action = rng.integers(2, size=4000), rng.integers(2, size=4000)
+    earned = np.where(state == 0, 10.0 + rng.normal(0.0, 0.5, 4000), (action == 1) * 1.0)
+    log = Log(np.eye(2, dtype=np.float32)[state], action, np.full(4000, 0.5), earned)
+    policy = EpisodePolicy(Corridor, 2, 2, hidden=16, seed=0)
+    learn_from_log(policy, log, seed=0, epochs=30, learning_rate=3e-3)
+    assert policy.probabilities(np.eye(2))[1, 1] > 0.9
+    promised = policy.critic(torch.eye(2))[:, 0].tolist()
+    assert promised == [pytest.approx(10.0, abs=0.3), pytest.approx(0.5, abs=0.2)]
+
+
+def test_a_critic_may_move_as_far_as_it_likes():
+    values, returns, mask = torch.zeros(1, 3), torch.full((1, 3), 100.0), torch.ones(1, 3)
+    moved = (values + 50.0).requires_grad_()
+    value_loss(moved, values, returns, mask, 0.2).backward()
+    assert moved.grad.abs().max() == 0.0
+    moved.grad = None
+    value_loss(moved, values, returns, mask, 0.0).backward()
+    assert moved.grad.max() < 0.0

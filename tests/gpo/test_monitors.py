@@ -95,13 +95,13 @@ def test_follows_is_a_correlation_within_iterations():
 
 
 def test_few_audits_an_iteration_need_more_iterations():
-    """Six audits each: nothing is said of the correlation before there are 150 of them."""
+    """Six audits each: nothing is said of the correlation before there are 125 of them."""
     rng = np.random.default_rng(0)
     monitor = Monitor(StopRule(fallen_z=1e9))
     for t in range(40):
         proxy = rng.normal(0.0, 0.3, 6)
         monitor.observe(reading(t, proxy, rng.normal(0.0, 0.3, 6) if t > 24 else proxy))
-        assert (monitor.suspicions()[0] > 0.0) == (t >= 24)
+        assert (monitor.suspicions()[0] > 0.0) == (t >= 20)
 
 
 def test_a_reading_keeps_only_what_was_bought():
