@@ -111,7 +111,7 @@ def main() -> dict[str, Any]:
         "exact": visitors.index.exact,
         "recall_before": recall(visitors, rng),
     }
-    # As a serving process does once its audience is made (arauto.server.worker): a full collection would look at it all.
+    # As a serving process does once its audience is made (arauto.server.worker): a full collection would see it all.
     gc.collect()
     gc.freeze()
     figures.update(live(visitors, codes, now, rng))
