@@ -10,8 +10,6 @@ from arauto.core.clock import to_datetime
 from arauto.core.errors import ArautoError, InputError
 from arauto.core.i18n import catalogue, day, money, number, percent, say
 from arauto.core.kit import Finding
-from arauto.creative.audio import media_rules
-from arauto.creative.kit import kit_rules
 from arauto.loop import Estimate, Vital
 
 _QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
@@ -191,6 +189,12 @@ class Words:
 
 def _values(finding: Finding) -> dict[str, str]:
     """What a rule filled its sentence with, read back from it."""
+    # Where kits cannot be made (their extra is not there), their rules are not known, either.
+    try:
+        from arauto.creative.audio import media_rules
+        from arauto.creative.kit import kit_rules
+    except ModuleNotFoundError:
+        return {}
     rule = {**kit_rules(), **media_rules()}.get(finding.rule)
     if rule is None:
         return {}

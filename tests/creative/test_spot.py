@@ -216,7 +216,7 @@ def test_which_voice(tmp_path, monkeypatch):
 
 
 async def test_a_model_file_that_is_none(tmp_path):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("kokoro_onnx")
     path = tmp_path / "model.onnx"
     path.write_bytes(b"nothing")
     with pytest.raises(ModelFileError, match="cannot be loaded"):
