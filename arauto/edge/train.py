@@ -147,7 +147,7 @@ def _weights(examples: Sequence[Example], balance: float) -> _Floats:
         (corpora[one.corpus] / classes[one.corpus, one.label]) ** balance * corpora[one.corpus] ** (-balance / 2)
         for one in examples
     ]
-    return np.array(raw) / np.mean(raw)
+    return np.asarray(np.array(raw) / np.mean(raw), np.float64)
 
 
 def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan: TrainPlan) -> _Result:
@@ -173,7 +173,7 @@ def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan
         cells = np.ones(len(codes)), (np.arange(len(codes)), column)
         held.append((matrix @ sparse.csr_matrix(cells, (len(codes), levels.shape[1]))).toarray())
     # The same ridge: a level counts as often as rows have it.
-    rows_of = np.stack([np.bincount(column, minlength=levels.shape[1]) for column in codes.T], 1)
+    rows_of = np.stack([np.bincount(column, minlength=levels.shape[1]) for column in codes.T], 1).astype(np.float64)
     told, own, loss = _solve(
         held, truth, weights, head, (levels.T, bias), plan.steps, plan.decay * rows_of, levels.T != 0
     )
