@@ -22,7 +22,7 @@ test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded 
 check: $(VENV)/.dev  ## style, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench  ## speed and correctness under fire, against peers in the same run; writes bench/results/

@@ -31,7 +31,8 @@ def run(contender: str, count: int, dimensions: int, kind: str) -> dict[str, Any
         return {"missing": f"{python} is not there: see bench/audience_index.py"}
     question = json.dumps({"contender": contender, "count": count, "dimensions": dimensions, "kind": kind})
     done = subprocess.run(
-        [python.absolute(), RUNNER, question],
+        # -P: this folder has a module named http, which the peers would take for the library's.
+        [python.absolute(), "-P", RUNNER, question],
         check=False,
         capture_output=True,
         text=True,

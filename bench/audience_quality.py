@@ -56,7 +56,7 @@ def peers(log: Interactions) -> list[dict[str, Any]]:
             known_users=split.known.users, known_items=split.known.items,
         )  # fmt: skip
         done = subprocess.run(
-            [python.absolute(), HERE / "peers_recommend.py", Path(folder) / "split.npz", *names],
+            [python.absolute(), "-P", HERE / "peers_recommend.py", Path(folder) / "split.npz", *names],
             check=False, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
     return [_summed(json.loads(line)) for line in done.stdout.splitlines()]

@@ -4,9 +4,9 @@ Needs ``ARAUTO_DATA_DIR`` (the folder with ``pt_sentiment/``), a Chromium and a 
 
 The corpora only measure. The word lists of version 1.0 were amended after a look at mistakes on the half of the texts
 whose hash is even. What is new in 1.1 (table, sentences, ridge, temperature) is the best of a dozen attempts on
-``bench/data/edge_dev.tsv``, written for this project; what each gave on the corpora was seen beside it (docs/lab-log.md).
-The odd half is promised on. Research mode is measured by five folds: each text by a model
-of the other four fifths.
+``bench/data/edge_dev.tsv``, written for this project; what each gave on the corpora was seen beside it
+(docs/lab-log.md). The odd half is promised on. Research mode is measured by five folds: each text by a model of the
+other four fifths.
 """
 
 from __future__ import annotations

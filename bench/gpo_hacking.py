@@ -139,10 +139,11 @@ def in_time(run: dict[str, Any]) -> bool:
 
 
 def kept_share(run: dict[str, Any]) -> float:
-    """Of the gain at the peak, the share that the policy which is kept has: stopping at once would keep nothing."""
+    """Of the gain at the peak, the share that the policy which is kept has: stopping at once would keep nothing.
+    Where truth never rose there is nothing to lose."""
     golds = run["golds"]
-    at = run["kept"] if run["stopped"] else len(golds) - 1
-    return float((golds[at] - golds[0]) / (max(golds) - golds[0]))
+    at, peak = run["kept"] if run["stopped"] else len(golds) - 1, max(golds)
+    return float((golds[at] - golds[0]) / (peak - golds[0])) if peak > golds[0] else 1.0
 
 
 def main() -> dict[str, Any]:

@@ -93,6 +93,11 @@ class Encoder:
         return int(self.inputs.shape[1])
 
     @property
+    def decay(self) -> float:
+        """What each later item leaves of an earlier one's weight in a history."""
+        return self.about.recipe.reading
+
+    @property
     def trained(self) -> bool:
         return bool(len(self.codes))
 

@@ -111,10 +111,14 @@ def axes(*, small: bool) -> list[list[dict[str, float]]]:
     """What is tried of ours: one setting after the other, each with the best of those before."""
     return [
         [{"late": late} for late in (0.5, 0.0)],
-        [{"ahead": ahead} for ahead in (0.6, 0.0)],
-        [{"reverse": reverse} for reverse in (0.5, 0.0)],
-        [{"ridge": ridge} for ridge in ((30.0, 100.0, 300.0, 1000.0) if small else (30.0, 300.0))],
+        # With a fit a minute, only what helps where there are many items.
+        [{"ahead": ahead} for ahead in (0.6, 0.0)] if small else [],
+        [{"reverse": reverse} for reverse in (0.5, 0.0)] if small else [],
+        [{"back": back} for back in (0.3, 0.0)],
+        [{"alike": alike} for alike in (0.015, 0.0)],
+        [{"ridge": ridge} for ridge in ((30.0, 100.0, 300.0, 1000.0) if small else (200.0,))],
         [{"decay": decay} for decay in (0.8, 0.9, 0.96)] if small else [],
+        [{"read": 0.7}],
     ]
 
 
@@ -123,7 +127,7 @@ def _linear(log: Interactions, given: dict[str, float]) -> Callable[[Interaction
     statistics = Statistics(len(log.item_names), recipe)
     statistics.count(log)
     matrix = statistics.solve()
-    return lambda known: peers.apply(matrix, known, recipe.decay)
+    return lambda known: peers.apply(matrix, known, recipe.reading)
 
 
 def _ease(log: Interactions, given: dict[str, float]) -> Callable[[Interactions], Scorer]:

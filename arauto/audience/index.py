@@ -8,6 +8,7 @@ random directions have no neighbourhoods that an inverted file could use: then t
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -244,7 +245,8 @@ class VisitorIndex:
                 if len(chosen) <= _FEW:
                     places, near = exact(asked, self.engine.vectors(chosen), k, self.metric)
                     return _filled(chosen[places], near, k)
-            return _filled(*self.engine.nearest(asked, k, allowed), k)
+            keys, near = self.engine.nearest(asked, k, allowed)
+        return (keys, near) if keys.shape[1] == k else _filled(keys, near, k)
 
     @property
     def stale(self) -> bool:
@@ -321,6 +323,8 @@ class VisitorIndex:
 
     def _checked(self, vectors: Any) -> Floats:
         """As float32, rows × dimensions, finite; with "cosine" of unit length (zeros stay)."""
+        if type(vectors) is np.ndarray and vectors.dtype == np.float32 and vectors.shape == (1, self.dimensions):
+            return self._checked_one(np.ascontiguousarray(vectors))
         try:
             rows = np.atleast_2d(np.ascontiguousarray(vectors, dtype=np.float32))
         except (TypeError, ValueError):
@@ -332,17 +336,30 @@ class VisitorIndex:
         # A number that is not finite, or too large to be squared, shows in its row's size.
         sizes = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         if not np.isfinite(sizes).all():
-            raise InputError("hold a number that is not finite", field="vectors", mend="leave that row out")
+            raise _not_finite()
         if self.metric == "cosine":
             sizes[sizes == 0] = 1.0
             rows = rows / sizes[:, None]
         return rows
+
+    def _checked_one(self, row: Floats) -> Floats:
+        """The same for a single row, 1 × dimensions, at a fifth of the cost: a query has no time to lose."""
+        only = row[0]
+        size = math.sqrt(only.dot(only))
+        if not math.isfinite(size):
+            raise _not_finite()
+        checked: Floats = row / size if self.metric == "cosine" and size > 0.0 else row
+        return checked
 
     def _reserve(self, key: int) -> None:
         if key >= len(self._known):
             grown = np.zeros(max(key + 1, len(self._known) * 5 // 4), dtype=bool)
             grown[: len(self._known)] = self._known
             self._known = grown
+
+
+def _not_finite() -> InputError:
+    return InputError("hold a number that is not finite", field="vectors", mend="leave that row out")
 
 
 def _filled(keys: Keys, near: Floats, k: int) -> tuple[Keys, Floats]:

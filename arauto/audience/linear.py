@@ -29,16 +29,27 @@ LAST = 3
 """Events of a user that are late."""
 MOST = 64
 """Items of a history that count."""
+SHRINK = 5.0
+"""Events that are added to each item's before cosines, so that few users in common prove little."""
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the linear model is fitted: γ, λ, δ, how much the reversed histories count, and the power of lateness."""
+    """How the linear model is fitted: γ, λ, δ, how much the reversed histories count, the power of lateness, the weight
+    of the pairs reversed and of the cosine, and the γ that a history is read with (0: the one of the fit)."""
 
     decay: Annotated[float, Meta(gt=0, lt=1)] = 0.85
     ridge: Annotated[float, Meta(gt=0)] = 100.0
     ahead: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     reverse: Annotated[float, Meta(ge=0, le=1)] = 0.0
     late: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    back: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    alike: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    read: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+
+    @property
+    def reading(self) -> float:
+        """The γ that a history is read with."""
+        return self.read or self.decay
 
 
 def weights_back(decay: float) -> Floats:
@@ -75,8 +86,9 @@ def _lagged(log: Interactions, weights: Floats, room: NDArray[np.int64], step: i
 
 
 class Statistics:
-    """``gram`` = XᵀX and ``cross`` = XᵀY of some events, sparse, items × items; by item, how often it was ``met``, and
-    how often among the last of a user."""
+    """``gram`` = XᵀX and ``cross`` = XᵀY of some events, and the ``pairs`` of items that a user met one after the other
+    (counted where the recipe asks), sparse, items × items; by item, how often it was ``met``, and how often among the
+    last of a user."""
 
     def __init__(self, items: int, recipe: Recipe) -> None:
         sparse = need("scipy.sparse")
@@ -84,6 +96,7 @@ class Statistics:
         self.events = 0
         self.gram: Any = sparse.csr_matrix((items, items), dtype=np.float32)
         self.cross: Any = sparse.csr_matrix((items, items), dtype=np.float32)
+        self.pairs: Any = sparse.csr_matrix((items, items), dtype=np.float32)
         self.met = np.zeros(items)
         self.last = np.zeros(items)
 
@@ -95,12 +108,18 @@ class Statistics:
         self._count(log, 1.0)
         if self.recipe.reverse:
             self._count(_reversed(log), self.recipe.reverse)
+        if self.recipe.alike:
+            self._pair(log)
 
     def _count(self, log: Interactions, weight: float) -> None:
         before = histories(log, self.recipe.decay, upto=False)
         after = _lagged(log, weights_back(self.recipe.ahead), log.left, 1)
         self.gram = self.gram + weight * (before.T @ before)
         self.cross = self.cross + weight * (before.T @ after)
+
+    def _pair(self, log: Interactions) -> None:
+        every, now = np.ones(MOST, np.float32), np.ones(1, np.float32)
+        self.pairs = self.pairs + _lagged(log, every, log.place, -1).T @ _lagged(log, now, log.left, 1)
 
     def learn(self, history: NDArray[np.int64], item: int) -> None:
         """Add one event: ``item`` (a code) came after ``history``, the latest last.
@@ -120,6 +139,10 @@ class Statistics:
         after = sparse.csr_matrix((np.ones(1, np.float32), ([0], [item])), shape=(1, size))
         self.gram = self.gram + before.T @ before
         self.cross = self.cross + before.T @ after
+        if self.recipe.alike:
+            all_before = history[-MOST:]
+            ones = (np.ones(len(all_before), np.float32), (np.zeros(len(all_before), int), all_before))
+            self.pairs = self.pairs + sparse.csr_matrix(ones, shape=(1, size)).T @ after
 
     def solve(self) -> Floats:
         """B, items × items: row i says what an event with item i adds to the score of each item.
@@ -129,11 +152,24 @@ class Statistics:
         """
         if not self.cross.nnz:
             raise InputError("has no user with two items", field="data", mend="give a longer log")
-        inverse = inverse_of(self.gram, self.recipe.ridge)
+        recipe = self.recipe
+        inverse = inverse_of(self.gram, recipe.ridge)
+        cross = self.cross + recipe.back * self.cross.T if recipe.back else self.cross
         # inverse is symmetric: B = inverse · cross = (crossᵀ · inverse)ᵀ, which keeps cross sparse
-        solved: Floats = np.ascontiguousarray((self.cross.T.tocsr() @ inverse).T)
-        solved *= (((self.last + 1) / (self.met + LAST)) ** self.recipe.late).astype(np.float32)
+        solved: Floats = np.ascontiguousarray((cross.T.tocsr() @ inverse).T)
+        if recipe.alike:
+            near = self._cosines()
+            solved[near.row, near.col] += recipe.alike * near.data
+        solved *= (((self.last + 1) / (self.met + LAST)) ** recipe.late).astype(np.float32)
         return solved
+
+    def _cosines(self) -> Any:
+        """Of each two items: how many of their users they share, over the root of the product of how many they have."""
+        both = (self.pairs + self.pairs.T).tocoo()
+        apart = both.row != both.col
+        row, col, shared = both.row[apart], both.col[apart], both.data[apart]
+        many = (self.met + SHRINK).astype(np.float32)
+        return need("scipy.sparse").coo_matrix((shared / np.sqrt(many[row] * many[col]), (row, col)), shape=both.shape)
 
 
 def inverse_of(gram: Any, ridge: float) -> Floats:

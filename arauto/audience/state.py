@@ -79,9 +79,8 @@ def add(packed: bytes, touch: Touch) -> bytes | None:
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How much a touch moves its visitor, by kind. Each later item leaves ``decay`` of it, each half-life half."""
+    """How much a touch moves its visitor, by kind. Each half-life leaves half of it."""
 
-    decay: float = 0.85
     half_life_ms: int = 30 * 86_400_000
     view: float = 1.0
     click: float = 1.5
@@ -89,9 +88,10 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     purchase: float = 3.0
 
 
-def history(packed: bytes, weights: Weights) -> list[tuple[int, float]]:
+def history(packed: bytes, weights: Weights, decay: float) -> list[tuple[int, float]]:
     """(code, weight) of what the visitor met, the latest first; an item met again counts where it was met last, as the
-    strongest thing done with it. Being shown something counts nothing.
+    strongest thing done with it. Each later item leaves ``decay`` of it: the encoder's γ. Being shown something counts
+    nothing.
 
     Ages are taken from the visitor's last touch: the passing of time alone scales all weights alike, and so turns no
     vector.
@@ -108,7 +108,7 @@ def history(packed: bytes, weights: Weights) -> list[tuple[int, float]]:
             known[0] = max(known[0], strength)
         else:
             age = 0.5 ** ((newest - at_ms) / weights.half_life_ms)
-            met[code] = [strength, age * weights.decay ** len(met)]
+            met[code] = [strength, age * decay ** len(met)]
     return [(code, strength * fade) for code, (strength, fade) in met.items()]
 
 

@@ -195,7 +195,8 @@ class Visitors:
         chosen = list(slots)
         if not chosen:
             return
-        vectors = np.array([self.encoder.vector(history(self._packed[slot], self.weights)) for slot in chosen])
+        decay = self.encoder.decay
+        vectors = np.array([self.encoder.vector(history(self._packed[slot], self.weights, decay)) for slot in chosen])
         self._segment[chosen] = self.clusters.label(vectors)
         real = vectors.any(axis=1)
         keys = np.array(chosen, dtype=np.int64)
@@ -283,7 +284,7 @@ class Visitors:
         buyers = counts_of_items(near, ("purchase",))
         viewers = counts_of_items(near, ("view", "cart", "click"))
         if self.encoder.trained:
-            scores = self.encoder.scores(history(packed, self.weights))
+            scores = self.encoder.scores(history(packed, self.weights, self.encoder.decay))
             ranked = [
                 (float(scores[row]), int(self.encoder.codes[row])) for row in np.argsort(-scores)[: count + len(met)]
             ]
@@ -421,7 +422,7 @@ class Visitors:
         fresh = self._new_index(encoder)
         vectors = np.zeros((len(todo), encoder.dimensions), dtype=np.float32)
         for place, (_, _, packed) in enumerate(todo):
-            vectors[place] = encoder.vector(history(packed, self.weights))
+            vectors[place] = encoder.vector(history(packed, self.weights, encoder.decay))
         real = vectors.any(axis=1)
         fresh.put(np.array([slot for slot, _, _ in todo], dtype=np.int64)[real], vectors[real])
         if fresh.stale:

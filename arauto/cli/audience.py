@@ -93,6 +93,9 @@ def _show(found: Evaluation) -> None:
 @click.option("--decay", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="γ of the history.")
 @click.option("--ridge", type=click.FloatRange(0, min_open=True), help="λ of the regression.")
 @click.option("--late", type=click.FloatRange(0, 1), help="How much items count that people met lately: 0 to 1.")
+@click.option("--back", type=click.FloatRange(0, 1), help="Weight of pairs in the other order.")
+@click.option("--alike", type=click.FloatRange(0, 1), help="Weight of items that share their visitors.")
+@click.option("--read", type=click.FloatRange(0, 1, max_open=True), help="γ a visitor's history is read with.")
 @click.option("--dimensions", default=DIMENSIONS, show_default=True, type=click.IntRange(2, 1024), help="Of a vector.")
 @as_json
 def train(
@@ -101,13 +104,16 @@ def train(
     decay: float | None,
     ridge: float | None,
     late: float | None,
+    back: float | None,
+    alike: float | None,
+    read: float | None,
     dimensions: int,
     *,
     json_: bool,
 ) -> None:
     """Fit the encoder on what visitors did, and put it into use: a running server takes it over."""
-    given = {name: value for name, value in (("decay", decay), ("ridge", ridge), ("late", late)) if value is not None}
-    recipe = Recipe(**given)
+    given = {"decay": decay, "ridge": ridge, "late": late, "back": back, "alike": alike, "read": read}
+    recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
     settings = settings_of()
     started = time.perf_counter()
     if data is not None:

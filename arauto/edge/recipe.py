@@ -18,7 +18,7 @@ TEXTS = 50_000
 SEED = 7
 SHIPPED = TrainPlan(
     rows_log2=17,
-    kept=28_000,
+    kept=27_000,
     features=Features(negators=NEGATORS, words=2),
     steps=40,
     temperature=2.3,

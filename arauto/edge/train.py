@@ -38,7 +38,7 @@ _Ints = NDArray[np.int64]
 
 
 class TrainPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to train. ``rows_log2`` rows of numbers of ``bits`` bits, of which ``kept`` (all when 0) may be other than zero.
+    """How to train: 2**rows_log2 rows of numbers of ``bits`` bits, of which ``kept`` (0: all) may be other than zero.
 
     ``decay`` is the ridge: half the squared weights count so much beside the mean loss of a text, in nats. ``balance``
     (0 to 1) lets the rarer class of a corpus, and the smaller corpus, count for more. ``temperature`` None: fitted on a

@@ -25,11 +25,27 @@ def closed_form(found, recipe):
                     y[item] = recipe.ahead**ahead
                 gram += weight * np.outer(x, x)
                 cross += weight * np.outer(x, y)
-    return np.linalg.solve(gram + recipe.ridge * np.eye(size), cross)
+    met = np.bincount(found.items, minlength=size)
+    shared = np.zeros((size, size))
+    for user in range(len(found.user_names)):
+        items = found.items[found.starts[user] : found.starts[user + 1]]
+        for place, one in enumerate(items):
+            for other in items[place + 1 :]:
+                shared[one, other] += one != other
+                shared[other, one] += one != other
+    near = shared / np.sqrt(np.outer(met + 5.0, met + 5.0))
+    both = cross + recipe.back * cross.T
+    return np.linalg.solve(gram + recipe.ridge * np.eye(size), both) + recipe.alike * near
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe(ridge=3.0), Recipe(decay=0.6, ridge=10.0, ahead=0.5, reverse=0.4), Recipe(ridge=5.0, reverse=1.0)]
+    "recipe",
+    [
+        Recipe(ridge=3.0),
+        Recipe(decay=0.6, ridge=10.0, ahead=0.5, reverse=0.4),
+        Recipe(ridge=5.0, reverse=1.0),
+        Recipe(ridge=5.0, back=0.3, alike=0.2),
+    ],
 )
 def test_the_model_is_the_ridge_regression_it_says(recipe):
     found = log(users=20, each=5)
@@ -40,7 +56,7 @@ def test_the_model_is_the_ridge_regression_it_says(recipe):
 
 def test_learning_event_by_event_is_learning_the_log():
     found = log(users=12, each=5)
-    whole, single = (Statistics(len(found.item_names), Recipe()) for _ in range(2))
+    whole, single = (Statistics(len(found.item_names), Recipe(alike=0.1)) for _ in range(2))
     whole.count(found)
     for user in range(len(found.user_names)):
         items = found.items[found.starts[user] : found.starts[user + 1]]
@@ -51,6 +67,7 @@ def test_learning_event_by_event_is_learning_the_log():
     assert single.last.tolist() == whole.last.tolist()
     assert single.gram.toarray() == pytest.approx(whole.gram.toarray(), abs=1e-5)
     assert single.cross.toarray() == pytest.approx(whole.cross.toarray(), abs=1e-5)
+    assert single.pairs.toarray() == pytest.approx(whole.pairs.toarray(), abs=1e-5)
 
 
 def test_items_of_late_interest_are_preferred():

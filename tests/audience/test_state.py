@@ -53,10 +53,10 @@ def test_history_weighs_by_kind_order_and_age():
             touch_of(event(4), START + 2 * DAY_MS, "impression", 12, 0.5),
         ]
     )
-    weights = Weights(decay=0.5, half_life_ms=DAY_MS, view=1.0, cart=4.0)
-    assert history(packed, weights) == [(10, 1.0), (11, 2.0)]
+    weights = Weights(half_life_ms=DAY_MS, view=1.0, cart=4.0)
+    assert history(packed, weights, 0.5) == [(10, 1.0), (11, 2.0)]
     older = pack([touch_of(event(1), START, "view", 10), touch_of(event(2), START + DAY_MS, "view", 11)])
-    assert history(older, weights) == [(11, 1.0), (10, pytest.approx(0.25))]
+    assert history(older, weights, 0.5) == [(11, 1.0), (10, pytest.approx(0.25))]
 
 
 def test_a_showing_gets_what_came_of_it():

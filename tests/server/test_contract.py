@@ -29,7 +29,7 @@ def test_the_server_does_what_its_document_says(settings, monkeypatch):
             [
                 *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
                 *("-H", f"Authorization: {admin['authorization']}", "--checks", CHECKS, "--seed", "7", "--no-color"),
-                *("--phases", "coverage,fuzzing", "--max-examples", "6", "--exclude-operation-id", "events"),
+                *("--phases", "coverage,fuzzing", "--max-examples", "3", "--exclude-operation-id", "events"),
                 *("--suppress-health-check", "all", "--warnings", "off"),
             ],
             capture_output=True,
