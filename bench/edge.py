@@ -2,14 +2,17 @@
 
 Needs ``ARAUTO_DATA_DIR`` (the folder with ``pt_sentiment/``), a Chromium and a Firefox; the peers where they are there.
 
-The texts are halved by their hash: word lists, temperature and threshold of the shipped model were chosen looking at
-the even half only; the odd half is what is promised on. Research mode is measured by five folds: each text by a model
-of the other four fifths.
+The corpora only measure. The word lists of version 1.0 were amended after a look at mistakes on the half of the texts
+whose hash is even. What is new in 1.1 (table, sentences, ridge, temperature) is the best of a dozen attempts on
+``bench/data/edge_dev.tsv``, written for this project; what each gave on the corpora was seen beside it
+(docs/lab-log.md). The odd half is promised on. Research mode is measured by five folds: each text by a model of the
+other four fifths.
 """
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import gzip
 import os
 from hashlib import sha256
@@ -75,6 +78,7 @@ def main() -> dict[str, Any]:
         "shipped_on_kept_back_half": _rounded(kept),
         "shipped_on_tuned_half": _rounded(evaluate(model, halves["tuned_on"])),
         "shipped_on_all": _rounded(whole),
+        "shipped_on_written_texts": _rounded(evaluate(model, _written())),
         "research_by_five_folds": _rounded(research),
         "research_int4_gap_points": round(research_gap, 2),
         "quantisation": quantised,
@@ -90,6 +94,13 @@ def texts() -> list[Example]:
     if not folder:
         raise SystemExit("set ARAUTO_DATA_DIR to the folder that holds pt_sentiment/train.parquet")
     return read_examples(Path(folder) / "pt_sentiment" / "train.parquet")
+
+
+def _written() -> list[Example]:
+    """Texts written for this project, on which version 1.1 was chosen."""
+    raw = Path(__file__).with_name("data").joinpath("edge_dev.tsv").read_text("utf-8")
+    rows = csv.DictReader(raw.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    return [Example(text=row["text"], label=int(row["label"]), corpus=row["corpus"]) for row in rows]
 
 
 def _half(one: Example) -> int:

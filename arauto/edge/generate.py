@@ -16,6 +16,8 @@ from typing import Literal
 
 import msgspec
 
+from arauto.edge.talk import PLACES, Talk
+
 Label = Literal[-1, 0, 1]
 LANGUAGES = ("pt", "en")
 _NOT = {"pt": ("não", "nunca", "nem", "não mesmo,"), "en": ("not", "never", "hardly", "not at all")}
@@ -33,6 +35,8 @@ _IS = {
 }
 _POSITIVE = {"shop": 0.47, "phone": 0.55, "book": 0.66, "food": 0.64, "talk": 0.47}
 """The share of positive texts among those with an opinion: people praise books and dinners more often than parcels."""
+_TALKED = 0.35
+"""The share of Portuguese texts that are not about something bought."""
 _CONTRACT = re.compile(r"\b(de|por|em) ([oa])\b")
 _CONTRACTED = {"de": "d", "por": "pel", "em": "n"}
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -73,6 +77,7 @@ class _Writer:
         raw = resources.files("arauto.edge").joinpath(f"data/{language}.toml").read_text("utf-8")
         lexicon = msgspec.convert(tomllib.loads(raw), _Lexicon)
         self._language, self._rng = language, rng
+        self._talk = Talk(rng) if language == "pt" else None
         self._pick = rng.choice
         self._adjectives = {1: _split(lexicon.adjectives["positive"]), -1: _split(lexicon.adjectives["negative"])}
         self._plain = _split(lexicon.adjectives["neutral"])
@@ -102,6 +107,8 @@ class _Writer:
     def example(self) -> Example:
         """One text, labelled by how it was composed."""
         rng = self._rng
+        if self._talk and rng.random() < _TALKED:
+            return self._said(self._talk)
         kind = self._pick(self._kinds)
         label = 0 if rng.random() < 0.12 else 1 if rng.random() < _POSITIVE[kind] else -1
         clauses = self._opinion(label, kind) if label else [self._blank(kind) for _ in range(rng.choice((1, 1, 2, 3)))]
@@ -111,6 +118,20 @@ class _Writer:
         if rng.random() < 0.14 and label:
             text += " " + self._pick(self._glue["happy" if label > 0 else "sad"])
         return Example(text=self._spell(text), label=label, corpus=f"generated-{self._language}")
+
+    def _said(self, talk: Talk) -> Example:
+        """A text as :mod:`arauto.edge.talk` composes them; one in three ends in a clause of the other kind."""
+        rng, place = self._rng, self._pick(PLACES)
+        label: Label = 1 if talk.sign(place) > 0 else -1
+        clauses = talk.clauses(label, place)
+        if rng.random() < 0.33:
+            clauses.append(self._clause(label, "book" if place == "book" else "talk"))
+        if rng.random() < 0.3:
+            clauses.insert(rng.randrange(len(clauses) + 1), self._blank("talk"))
+        text = self._join(clauses)
+        if rng.random() < 0.2:
+            text += " " + self._pick(self._glue["happy" if label > 0 else "sad"])
+        return Example(text=self._spell(text), label=label, corpus="generated-pt-talk")
 
     def _opinion(self, label: int, kind: str) -> list[str]:
         rng = self._rng

@@ -33,7 +33,7 @@ def run(*words, code=0):
 def test_evaluate_prints_each_corpus_and_all(data):
     found = json.loads(run("evaluate", "--data", data, "--json"))
     assert found["model"].startswith("sentiment ")
-    assert set(found["corpora"]) == {"generated-pt", "generated-en"}
+    assert set(found["corpora"]) == {"generated-pt", "generated-pt-talk", "generated-en"}
     assert found["overall"]["accuracy"] > 0.9
     assert "generated-pt" in run("evaluate", "--data", data)
 

@@ -14,7 +14,7 @@ from arauto.edge import RESEARCH, SHIPPED, Example, TrainPlan, evaluate, generat
 from arauto.edge.evaluate import calibration_error, fit_temperature, scores
 from arauto.edge.recipe import Golden, Release, golden, judge, with_metrics, write
 from arauto.edge.text import Features
-from arauto.edge.train import Bags, quantise
+from arauto.edge.train import bags, quantise
 
 PLAN = TrainPlan(rows_log2=12, steps=25, features=Features(words=2, chars=(4,), negators=("nao", "not")))
 
@@ -33,7 +33,7 @@ def test_the_same_seed_generates_the_same_texts():
     assert list(generate(50, 1)) != list(generate(50, 2))
     made = list(generate(600, 4))
     assert {one.label for one in made} == {-1, 0, 1}
-    assert {one.corpus for one in made} == {"generated-pt", "generated-en"}
+    assert {one.corpus for one in made} == {"generated-en", "generated-pt", "generated-pt-talk"}
     assert all(one.text for one in made)
 
 
@@ -41,7 +41,7 @@ def test_the_same_data_train_the_same_bytes_and_learn_the_task(once):
     assert trained().model.to_bytes() == once.model.to_bytes()
     measured = evaluate(once.model, list(generate(400, 99)))
     assert measured.overall.accuracy > 0.7
-    assert set(measured.corpora) == {"generated-en", "generated-pt"}
+    assert set(measured.corpora) == {"generated-en", "generated-pt", "generated-pt-talk"}
 
 
 def test_quantised_it_says_what_it_said_before(once):
@@ -68,11 +68,35 @@ def test_a_table_that_learned_nothing_can_be_quantised():
     assert levels[0, codes[:, 0]].tolist() == [0.0] * 8
 
 
-def test_the_gradient_of_the_bags_is_the_transpose_of_their_sums():
-    bags = Bags.of(["a good one", "bad", ""], Features(), 6)
-    rng = np.random.default_rng(2)
-    table, slopes = rng.standard_normal((64, 2)), rng.standard_normal((3, 2))
-    assert np.isclose((bags.sums(table) * slopes).sum(), (table * bags.spread(slopes, 64)).sum())
+def test_a_bag_holds_what_occurs_over_the_root_of_its_count():
+    matrix = bags(["a good one", "bad bad", ""], Features(chars=()), 20)
+    assert matrix.shape == (3, 1 << 20)
+    # three words, two pairs, one triple; a word twice and its pair; nothing
+    assert np.diff(matrix.indptr).tolist() == [6, 2, 0]
+    assert matrix.sum(1).ravel().tolist()[0] == pytest.approx([[6 / math.sqrt(6), 3 / math.sqrt(3), 0]][0])
+
+
+def test_rows_that_are_not_kept_say_nothing():
+    model = trained(plan=msgspec.structs.replace(PLAN, kept=1000)).model
+    assert 0 < np.count_nonzero(model.table) <= 1000
+    assert evaluate(model, list(generate(400, 99))).overall.accuracy > 0.7
+
+
+def test_the_rare_class_of_a_corpus_can_count_for_more():
+    texts = [Example(f"thing {word}", -1 if word == "j" else 1, "x") for word in "abcdefghij"] * 5
+    said = []
+    for balance in (0.0, 1.0):
+        plan = msgspec.structs.replace(PLAN, decay=0.1, balance=balance, temperature=1.0)
+        made = train(texts, plan, name="t", version="1", languages=(), data="")
+        said.append(made.model.predict("thing").logits)
+    assert said[0][1] > said[0][0]  # nine in ten praise
+    assert abs(said[1][1] - said[1][0]) < abs(said[0][1] - said[0][0]) / 2
+
+
+def test_without_scipy_training_names_the_mend(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "scipy.sparse", None)
+    with pytest.raises(InputError, match=r"arauto\[edge\]"):
+        trained(20)
 
 
 @pytest.mark.parametrize("labels", [(1, -1), (0, 1, 2, 3)])
@@ -145,6 +169,7 @@ def test_what_is_written_beside_a_model(once, tmp_path):
 def test_the_shipped_plan_is_that_of_the_shipped_file():
     assert shipped().manifest.features == SHIPPED.features
     assert shipped().manifest.rows_log2 == SHIPPED.rows_log2
+    assert np.count_nonzero(shipped().table) <= SHIPPED.kept
     assert RESEARCH.rows_log2 > SHIPPED.rows_log2
 
 
