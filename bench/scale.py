@@ -12,8 +12,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from arauto.store import Store
 from bench.house import PORT, TOKEN, House, Kept, house, server_address, wait_for
 from bench.load import Load, Plan, run
 from bench.machine import write_result
+from bench.quota import limited
 from bench.visitors import Ledger, balance
 
 SERVERS = 4
@@ -40,37 +40,12 @@ BODIES = 2600
 """Batches of events for one measurement, all servers together."""
 SHARE = 0.2
 """Of a core, that a small machine may use."""
-PERIOD_US = 20_000
 TOLD = 200
 STALE_S = 20.0
-CGROUP = Path("/sys/fs/cgroup/cpu")
 
 
 def _url(number: int) -> str:
     return f"http://{server_address(number)}:{PORT}"
-
-
-@contextmanager
-def small(servers: list[Kept]) -> Iterator[bool]:
-    """Let each server use :data:`SHARE` of a core, where the system lets us say so (cgroup v1); whether it does."""
-    folders = [CGROUP / f"arauto-bench-{place}" for place in range(len(servers))]
-    try:
-        for folder, server in zip(folders, servers, strict=True):
-            folder.mkdir(exist_ok=True)
-            (folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (folder / "cpu.cfs_quota_us").write_text(str(int(SHARE * PERIOD_US)))
-            for process in server.family():
-                (folder / "cgroup.procs").write_text(str(process.pid))
-        yield True
-    except OSError:
-        yield False
-    finally:
-        for folder, server in zip(folders, servers, strict=True):
-            for process in server.family():
-                with suppress(OSError):
-                    (CGROUP / "cgroup.procs").write_text(str(process.pid))
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def _cpu(servers: list[Kept]) -> float:
@@ -245,8 +220,8 @@ def main() -> dict[str, Any]:
         for number in range(1, SERVERS + 1):
             wait_for(lambda number=number: httpx.get(f"{_url(number)}/readyz", timeout=3).raise_for_status())  # type: ignore[misc]
         shop = asyncio.run(_open(made))
-        with small(made.servers) as limited:
-            quota = throughput(made, shop, f"each at most {SHARE} of a core") if limited else None
+        with limited([server.family() for server in made.servers], SHARE) as held:
+            quota = throughput(made, shop, f"each at most {SHARE} of a core") if held else None
         print(quota, flush=True)
         elsewhere = asyncio.run(told_elsewhere(made))
         print(elsewhere, flush=True)

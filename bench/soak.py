@@ -1,8 +1,10 @@
 """Hours of steady load: memory, latency, connections and partitions must stay as they are.
 
-One server with its own PostgreSQL. ``python -m bench.soak MINUTES RATE`` asks for so many decisions a second for so
-long, each with its events, and looks at everything twice a minute; the slopes come from a line fitted through the looks
-after the first fifth. Two hours is what is promised of a release; a shorter run says how long it was.
+One server with its own PostgreSQL, together held to :data:`SHARE` of a core, so that half of what they can do leaves
+the machine to others. What they can do is measured first: visitors who never pause. ``python -m bench.soak MINUTES
+RATE`` asks for so many pages a second instead, of an unbounded server. Each page is a decision and its events. All is
+looked at twice a minute; the slopes come from a line fitted through the looks after the first fifth. Two hours is what
+is promised of a release; a shorter run says how long it was.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ from arauto.store import Store
 from arauto.store.embedded import EmbeddedPostgres
 from bench import visitors
 from bench.machine import write_result
+from bench.quota import limited
 from bench.visitors import Ledger, Visitor, balance
 
 MINUTES = 120.0
-RATE = 50.0
-"""Pages a second. Half of what a server can do is for a machine that has nothing else to do."""
+SHARE = 0.05
+"""Of a core, for server and database together."""
+CROWD, CROWD_S = 12, 40.0
+"""How many visitors without a pause saturate them, and for how long; the first half is not counted."""
 LOOK_S = 30.0
 MOST_SLOPE = 0.01
 """Of memory, an hour."""
@@ -68,28 +73,48 @@ def slope_per_hour(minutes: list[float], values: list[float]) -> float:
     return float(np.polyfit(np.asarray(minutes) / 60, values, 1)[0] / np.mean(values))
 
 
-async def _soak(url: str, pid: int, dsn: str, settings: Settings, minutes: float, rate: float) -> dict[str, Any]:
+async def _saturation(url: str, key: str, slug: str, ledger: Ledger) -> float:
+    """Pages a second that are answered when visitors never pause."""
+    crowd = [Visitor([url], key, slug, ledger, random.Random(number), pace=0.0) for number in range(CROWD)]
+    tasks = [asyncio.create_task(one.run()) for one in crowd]
+    await asyncio.sleep(CROWD_S / 2)
+    before = len(ledger.decides)
+    await asyncio.sleep(CROWD_S / 2)
+    found = sum(ask.status == 200 for ask in ledger.decides[before:]) / (CROWD_S / 2)
+    for one in crowd:
+        one.end()
+    await asyncio.wait(tasks, timeout=120)
+    ledger.decides, ledger.sends, ledger.waits = [], [], []
+    return found
+
+
+async def _soak(url: str, pid: int, dsn: str, settings: Settings, minutes: float, rate: float | None) -> dict[str, Any]:
     async with Remote(url, key="", token=settings.admin_token.reveal()) as admin:
         draft = await admin.draft(
             {"brief": {"product": "soak"}, "plan": msgspec.to_builtins(CampaignPlan(simulated=True, refresh_ms=200))}
         )
         live = await admin.move(draft.id, "live")
         key = next(site.key for site in await admin.sites() if site.id == live.site_id)
+    ledger, looks, most = Ledger(), [], None
+    if rate is None:
+        most = await _saturation(url, key, live.slug, ledger)
+        rate = most / 2
+    print({"saturation_per_s": most, "asked_per_s": rate}, flush=True)
     count = max(1, round(rate * visitors.PACE_S))
-    ledger, looks = Ledger(), []
     crowd = [Visitor([url], key, live.slug, ledger, random.Random(number)) for number in range(count)]
     tasks = [asyncio.create_task(one.run()) for one in crowd]
     began = time.monotonic()
     answered = failed = 0
     while (passed := time.monotonic() - began) < minutes * 60:
         await asyncio.sleep(min(LOOK_S, minutes * 60 - passed))
+        lasted = time.monotonic() - began - passed
         asks, ledger.decides = ledger.decides, []
         sends, ledger.sends, ledger.waits = ledger.sends, [], []
         good = sorted(ask.seconds for ask in asks if ask.status == 200)
         answered += len(good)
         failed += len(asks) - len(good) + sum(send.status != 200 for send in sends)
         found = await asyncio.to_thread(look, pid, dsn)
-        at = {"minute": (time.monotonic() - began) / 60, "per_s": len(good) / LOOK_S}
+        at = {"minute": (time.monotonic() - began) / 60, "per_s": len(good) / lasted}
         for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99)):
             at[name] = good[int(q * len(good))] * 1000 if good else float("nan")
         looks.append({**at, **found})
@@ -107,13 +132,13 @@ async def _soak(url: str, pid: int, dsn: str, settings: Settings, minutes: float
     }
     first, last = ({name: round(value, 1) for name, value in one.items()} for one in (steady[0], steady[-1]))
     return {
-        "minutes": round(minutes, 1), "asked_per_s": rate, "answered": answered, "failed": failed,
-        "slope_per_hour": slopes,
+        "minutes": round(minutes, 1), "saturation_per_s": most, "asked_per_s": rate,
+        "answered": answered, "failed": failed, "slope_per_hour": slopes,
         "first": first, "last": last, **told,
     }  # fmt: skip
 
 
-def main(minutes: float = MINUTES, rate: float = RATE) -> dict[str, Any]:
+def main(minutes: float = MINUTES, rate: float | None = None) -> dict[str, Any]:
     """Run it; the answer says how long it was."""
     with tempfile.TemporaryDirectory(prefix="arauto-soak-") as name:
         Path(name).chmod(0o755)
@@ -121,10 +146,15 @@ def main(minutes: float = MINUTES, rate: float = RATE) -> dict[str, Any]:
         settings = Settings(home=Path(name) / "home", port=0, rate_limit=0, admin_token=token)
         with running(settings, timeout=300) as server:
             dsn = EmbeddedPostgres(settings.home / "postgres").dsn
-            told = asyncio.run(_soak(server.url, server.pid, dsn, settings, minutes, rate))
+            head = psutil.Process(server.pid)
+            with limited([[head, *head.children(recursive=True)]] if rate is None else [], SHARE) as held:
+                if not held:
+                    raise SystemExit("no process can be held to a share of a core here: name a RATE")
+                told = asyncio.run(_soak(server.url, server.pid, dsn, settings, minutes, rate))
     slopes = told["slope_per_hour"]
     return {
         "what": "steady load on one server with the embedded PostgreSQL",
+        "share_of_a_core": SHARE if rate is None else None,
         **told,
         "passed": not any(told[fault] for fault in ("failed", "lost", "stored_twice", "miscounted", "refused"))
         and told["rollups_equal_recount"]

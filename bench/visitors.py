@@ -51,9 +51,11 @@ class Ledger(msgspec.Struct):
 class Visitor:
     """One page after the other; what it has to tell waits in ``waiting``."""
 
-    def __init__(self, urls: list[str], key: str, slug: str, ledger: Ledger, dice: random.Random) -> None:
+    def __init__(
+        self, urls: list[str], key: str, slug: str, ledger: Ledger, dice: random.Random, pace: float = PACE_S
+    ) -> None:
         self._urls, self._key, self._slug = urls, key, slug
-        self._ledger, self._dice = ledger, dice
+        self._ledger, self._dice, self._pace = ledger, dice, pace
         self._waiting: list[tuple[float, dict[str, Any]]] = []
         self._ending = False
         self._silent = False
@@ -68,7 +70,7 @@ class Visitor:
                 began = time.monotonic()
                 if not self.resting:
                     await self._page(http)
-                await asyncio.sleep(max(0.0, PACE_S * self._dice.uniform(0.5, 1.5) - (time.monotonic() - began)))
+                await asyncio.sleep(max(0.0, self._pace * self._dice.uniform(0.5, 1.5) - (time.monotonic() - began)))
             # The last page may still have had something to tell.
             self._silent = True
             await telling
