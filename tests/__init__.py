@@ -6,8 +6,3 @@ import os
 # wait in OpenMP spins: on two cores that costs five times the work.
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
-
-def unmeasured() -> dict[str, str]:
-    """The environment of a process whose coverage is not measured: it is killed, or is none of ours."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}

@@ -166,15 +166,15 @@ def ready(tmp_path_factory):
 
 
 def plain(home):
-    """What a reader has in the environment, and what measures the coverage of subprocesses."""
-    passed = {name: value for name, value in os.environ.items() if name.startswith("COV") or name.endswith("_THREADS")}
+    """What a reader has in the environment."""
+    threads = {name: value for name, value in os.environ.items() if name.endswith("_THREADS")}
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),  # the checkout under test, whichever is installed
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "XDG_RUNTIME_DIR": str(home),
-        **passed,
+        **threads,
     }
 
 

@@ -33,6 +33,7 @@ def running_sums(arm, x, y, share):
     return pair_terms(shares, one, x[..., None] * one, (x * x)[..., None] * one, **parts).cumsum(axis=1)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("share", [0.5, 0.05])
 @pytest.mark.parametrize("kind", ["rate", "revenue", "ratio"])
 def test_peeking_after_every_visitor_keeps_the_error_rate(kind, share):
@@ -44,6 +45,7 @@ def test_peeking_after_every_visitor_keeps_the_error_rate(kind, share):
     assert fooled <= 15, f"{fooled} of 300 A/A runs"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", ["rate", "revenue", "ratio"])
 def test_the_true_lift_is_covered_at_all_times(kind):
     rng = np.random.default_rng(8)
@@ -54,6 +56,7 @@ def test_the_true_lift_is_covered_at_all_times(kind):
     assert missed <= 15, f"{missed} of 300 runs"
 
 
+@pytest.mark.no_cover
 def test_a_bandits_split_and_an_hourly_drift_do_no_harm():
     """The better arm gets more traffic in the bad hours: averages are reversed, the sequence is not fooled."""
     rng = np.random.default_rng(9)
@@ -74,6 +77,7 @@ def test_a_bandits_split_and_an_hourly_drift_do_no_harm():
     assert right >= 190
 
 
+@pytest.mark.no_cover
 def test_told_the_effect_it_needs_no_more_visitors_than_the_fixed_test():
     rng = np.random.default_rng(10)
     base, lift = 0.2, 0.3

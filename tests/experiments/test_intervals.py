@@ -41,6 +41,7 @@ def test_wilson_by_hand():
     assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_wilson_coverage_is_near_nominal(level):
     rates = np.linspace(0.05, 0.95, 19)
@@ -49,6 +50,7 @@ def test_wilson_coverage_is_near_nominal(level):
     assert max(misses) < 1 - level + 0.05
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("rate", "steps"), [(0.5, 1000), (0.05, 1000)])
 def test_the_sequence_covers_at_every_step(rate, steps):
     """500 streams looked at after EVERY trial: at most 5 % may ever miss (the mean count 25, plus two deviations)."""
@@ -74,6 +76,7 @@ def test_looking_daily_at_wilson_does_break_its_promise():
     assert missed / 300 > 0.15
 
 
+@pytest.mark.no_cover
 def test_the_sequence_covers_under_a_bandit():
     """A/A of three arms dealt by Thompson sampling, looked at after every ten: no arm's sequence may mislead."""
     rng = np.random.default_rng(4)
@@ -135,6 +138,7 @@ def test_the_sequence_narrows_for_ever():
     assert rate_sequence(0, 0) == (0.0, 1.0)
 
 
+@pytest.mark.no_cover
 def test_the_mean_covers_at_every_step():
     """Ratings from 1 to 5 at their most spread (half ones, half fives): 400 streams of 400."""
     rng = np.random.default_rng(9)
@@ -157,6 +161,7 @@ def test_the_mean_by_hand():
         mean_sequence(6.0, 1, 1, 5)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", ["smooth", "lumpy"])
 def test_the_quantile_covers_at_every_step(kind):
     """200 streams of 400 readings, p75; ``lumpy`` has only four values, the quantile inside a lump."""
@@ -188,6 +193,7 @@ def test_the_quantile_by_hand():
     assert quantile_interval({-3: 500, 7: 0}, 0.5) == (-3, -3, -3)
 
 
+@pytest.mark.no_cover
 def test_mismatch_keeps_its_promise_at_every_step():
     rng = np.random.default_rng(6)
     alarms = 0

@@ -41,6 +41,7 @@ def world(rng, n, *, sharp=1.5, binary=True, visits=1):
     return log, value
 
 
+@pytest.mark.no_cover
 def test_the_interval_covers_the_truth():
     rng = np.random.default_rng(1)
     covered = errors = naive = runs = 0.0

@@ -102,6 +102,7 @@ async def test_a_round_makes_a_model_and_pays(party, store):
         await store.federated.model("ctr", 9)
 
 
+@pytest.mark.no_cover
 @pytest.mark.long
 async def test_killed_in_every_move(party, store, settings):
     """kill -9 before or after a move is written: until the commit nothing has happened; the next goes on."""

@@ -28,7 +28,6 @@ from arauto.gpo import (  # noqa: E402
 )
 from arauto.gpo.lm import supervise  # noqa: E402
 from arauto.gpo.tables import TablePolicy  # noqa: E402
-from tests import unmeasured  # noqa: E402
 from tests.gpo.data import frame  # noqa: E402
 from tests.gpo.small import small  # noqa: E402
 
@@ -101,7 +100,6 @@ def folder(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "tests.gpo.test_killed", str(folder)],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
-        env=unmeasured(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     yield folder

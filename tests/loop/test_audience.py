@@ -233,6 +233,7 @@ async def test_offers_name_campaign_variant_and_reason(runtime, clock):
     assert (await runtime.offers(person(0), 2)).offers == []
 
 
+@pytest.mark.no_cover
 async def test_decisions_follow_the_segment_from_the_next_one_on(runtime, clock):
     """Taste a clicks the first variant only, taste b the second: each comes to be shown what it clicks."""
     shop, campaign = await opened_shop(runtime, clock, allocation="audience", floor=0.01)

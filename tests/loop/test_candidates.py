@@ -87,6 +87,7 @@ def _decision(last):
     return UUID(int=((NOW - 3_600_000) << 80) | 7 << 76 | 2 << 62 | ((1 << 48) - last))
 
 
+@pytest.mark.no_cover
 def test_fair_coins_are_distributed_as_drawn_and_the_weights_of_all_are_unbiased():
     """A device that knows its visitors' taste and mostly follows it: the arms' means come out right all the same."""
     rng = np.random.default_rng(3)

@@ -75,6 +75,7 @@ async def begin(runtime, campaign, **new):
     return release
 
 
+@pytest.mark.no_cover
 async def test_a_good_change_reaches_everyone_by_itself(runtime, clock):
     site, campaign = await launch_even(runtime.store)
     release = await begin(runtime, campaign, copies=copies("new"), steps=QUICK, guardrails=CTR)

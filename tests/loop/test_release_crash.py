@@ -12,7 +12,6 @@ import pytest
 
 from arauto.core.settings import Settings
 from arauto.store import Store
-from tests import unmeasured
 
 STEERED = """
 import asyncio, itertools, os, signal, sys
@@ -153,7 +152,6 @@ async def test_a_release_survives_a_death_at_every_point(home: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],
-        env=unmeasured(),
     )
     out, err = await steered.communicate()
     assert steered.returncode == 0, err.decode()[-3000:]

@@ -41,6 +41,7 @@ def comparable(result):
     return msgspec.structs.replace(result, seconds=0.0)
 
 
+@pytest.mark.no_cover
 async def test_the_learner_beats_the_random_policy_where_there_is_something_to_learn():
     log = make_log(rows=1000)
     result, stub = await run(log)
@@ -55,6 +56,7 @@ async def test_the_learner_beats_the_random_policy_where_there_is_something_to_l
     assert (result.learner.low, result.learner.high) == wilson_interval(result.clicks, result.matched)
 
 
+@pytest.mark.no_cover
 async def test_what_matched_is_in_the_log_of_events_and_nothing_else():
     result, stub = await run(make_log())
     kinds = [row.type for row in stub.rows.values()]
@@ -66,6 +68,7 @@ async def test_what_matched_is_in_the_log_of_events_and_nothing_else():
     assert len(shown) == 4
 
 
+@pytest.mark.no_cover
 async def test_without_anything_to_learn_the_estimate_agrees_with_the_log():
     """Uniform allocation: the matched rows are a random quarter, so the log's rate lies within the interval."""
     log = make_log(rows=800, rates=(0.3, 0.3, 0.3, 0.3))
@@ -74,6 +77,7 @@ async def test_without_anything_to_learn_the_estimate_agrees_with_the_log():
     assert result.difference.low < 0 < result.difference.high
 
 
+@pytest.mark.no_cover
 async def test_same_seed_same_result_another_seed_another():
     log = make_log()
     one, two, other = [(await run(log, seed=seed))[0] for seed in (5, 5, 6)]

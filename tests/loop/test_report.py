@@ -168,6 +168,7 @@ def test_simulated_is_said_in_every_sentence():
         assert "simulated" not in make_report(facts(*totals), NOW).standing.text["en"]
 
 
+@pytest.mark.no_cover
 def test_a_leader_is_rarely_named_where_there_is_none():
     """A/A of three variants, looked at twenty times each, 200 campaigns: 5 % at most may ever name a leader."""
     rng = np.random.default_rng(8)

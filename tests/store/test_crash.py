@@ -20,7 +20,6 @@ from arauto.core.errors import StoreError
 from arauto.core.events import EventRow
 from arauto.core.settings import Settings
 from arauto.store import Store, jobs
-from tests import unmeasured
 from tests.store.builders import Decisions, new_campaign
 
 WRITER = """
@@ -149,7 +148,6 @@ async def test_killed_writers_lose_nothing_they_acknowledged(home: Path) -> None
             *(sys.executable, "-c", WRITER, str(home)),
             stdout=asyncio.subprocess.PIPE,
             cwd=Path(__file__).parents[2],
-            env=unmeasured(),
         )
         assert writer.stdout is not None
         lines = 0
