@@ -54,8 +54,10 @@ class ArautoError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.field}: " if self.field else ""
-        mend = f" Mend: {self.mend}" if self.mend else ""
-        return f"{where}{self.problem}{mend}"
+        if not self.mend:
+            return f"{where}{self.problem}"
+        end = "" if self.problem.endswith((".", "!", "?", ":", "…")) else "."
+        return f"{where}{self.problem}{end} Mend: {self.mend}"
 
     def as_problem(self, index: int | None = None) -> Problem:
         """The same, as data. ``index`` is the place of the offending item in a batch."""

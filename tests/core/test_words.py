@@ -79,6 +79,6 @@ def test_the_error_tree_is_drawn_as_it_is():
 
 def test_an_error_says_where_what_and_the_mend():
     error = errors.BriefError("is missing", field="product", mend="add `product`")
-    assert str(error) == "product: is missing Mend: add `product`"
+    assert str(error) == "product: is missing. Mend: add `product`"
     assert error.as_problem(3) == errors.Problem("bad_brief", "product", "is missing", "add `product`", 3)
     assert errors.RateLimitError("too fast", retry_after=7).retry_after == 7
