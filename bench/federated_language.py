@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,9 +37,12 @@ SERVERS, DOCUMENTS, HELD = 2, 30, 60
 """Of each language: servers, documents of a server, documents held out to choose by and as many to judge by."""
 TOKENS, BATCH = 40, 16
 VOCABULARY, WIDTH, LAYERS, BASE_STEPS = 1536, 96, 2, 500
-ROUNDS, LOCAL_STEPS, ALONE_STEPS = 16, 20, 240
+ROUNDS, LOCAL_STEPS, ALONE_STEPS, LOOK, LOOKS = 160, 2, 240, 20, 16
+"""Two steps a round: who goes far on texts of one language goes apart from the others (client drift)."""
 RANK, RATE, CLIP = 8, 3e-3, 50.0
-SERVER = Server(momentum=0.5)
+LOCAL_RATE = 1.0
+SERVER = Server(rate=1e-2, adam=True, tau=1e-4)
+"""FedAdam (Reddi et al. 2021): plain steps on the servers, Adam over their mean, its rate falling to nothing."""
 Text = list[list[int]]
 Vector = NDArray[np.float64]
 
@@ -135,12 +139,27 @@ def learn(
     rate: float,
 ) -> None:  # fmt: skip
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+    _descend(optimiser, model, parameters, rows, pad, steps, draw)
+
+
+def _descend(
+    optimiser: torch.optim.Optimizer, model: Any, parameters: list[torch.nn.Parameter], rows: Text, pad: int, steps: int,
+    draw: np.random.Generator,
+) -> None:  # fmt: skip
     for _ in range(steps):
         chosen = draw.choice(len(rows), min(BATCH, len(rows)), replace=False)
         optimiser.zero_grad()
         loss_of(model, [rows[n] for n in chosen], pad).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
+
+
+def plain(
+    model: Any, parameters: list[torch.nn.Parameter], rows: Text, pad: int, steps: int, draw: np.random.Generator
+) -> None:
+    """Steps of stochastic gradient descent, gradients of norm one at most: nothing to remember between rounds."""
+    optimiser = torch.optim.SGD(parameters, lr=LOCAL_RATE)
+    _descend(optimiser, model, parameters, rows, pad, steps, draw)
 
 
 def averaged(changes: list[Vector]) -> tuple[Vector, int]:
@@ -211,11 +230,12 @@ class Trial:
             changes = []
             for (_, rows), draw in zip(self.servers, draws, strict=True):
                 put(self.parameters, now)
-                learn(self.model, self.parameters, rows, self.pad, LOCAL_STEPS, draw, RATE * (1 - number / ROUNDS))
+                plain(self.model, self.parameters, rows, self.pad, LOCAL_STEPS, draw)
                 changes.append(flat(self.parameters) - now)
             change, _ = averaged(changes)
-            now, state = SERVER.step(now, change, state)
-            if number % 2:
+            falling = msgspec.structs.replace(SERVER, rate=SERVER.rate * (1 - number / ROUNDS))
+            now, state = falling.step(now, change, state)
+            if (number + 1) % LOOK == 0:
                 put(self.parameters, now)
                 kept.append((now, self.mean()))
                 print("federated", number + 1, kept[-1][1], flush=True)
@@ -226,8 +246,8 @@ class Trial:
         put(self.parameters, self.start)
         rows, draw, kept = [row for _, some in self.servers for row in some], np.random.default_rng(3), []
         steps = ROUNDS * LOCAL_STEPS * len(self.servers)
-        for number in range(ROUNDS):
-            learn(self.model, self.parameters, rows, self.pad, steps // ROUNDS, draw, RATE * (1 - number / ROUNDS))
+        for number in range(LOOKS):
+            learn(self.model, self.parameters, rows, self.pad, steps // LOOKS, draw, RATE * (1 - number / LOOKS))
             if number % 2:
                 kept.append((flat(self.parameters), self.mean()))
                 print("centralised", number + 1, kept[-1][1], flush=True)
