@@ -143,8 +143,8 @@ def learn(
 
 
 def _descend(
-    optimiser: torch.optim.Optimizer, model: Any, parameters: list[torch.nn.Parameter], rows: Text, pad: int, steps: int,
-    draw: np.random.Generator,
+    optimiser: torch.optim.Optimizer, model: Any, parameters: list[torch.nn.Parameter], rows: Text, pad: int,
+    steps: int, draw: np.random.Generator,
 ) -> None:  # fmt: skip
     for _ in range(steps):
         chosen = draw.choice(len(rows), min(BATCH, len(rows)), replace=False)
