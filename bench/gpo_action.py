@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from arauto.gpo import (
@@ -48,15 +49,17 @@ VENV, SB3 = ".venv-peers-overcooked", ".venv-peers-gpo"
 SEEDS, GAMES, CLONING = 3, 100, 40
 AGREED = 5
 """Games of each pair and seat that the package itself plays."""
-PEER_SEEDS = 2
+PEER_SEEDS = 1
 WHOLE = "cramped_room"
 """Where self-play and the peer are measured, too."""
+ITERATIONS = {"cramped_room": 40, "asymmetric_advantages": 70}
+"""Of 12,000 steps each: 480,000 and 840,000 where the paper took 8 and 10 million, from chance."""
 PLAN = PPOPlan(
-    iterations=50, batch=30, group=1, minibatch=3, epochs=4, learning_rate=1e-3, gamma=0.99, lam=0.98, value_clip=0.0,
+    batch=30, group=1, minibatch=3, epochs=4, learning_rate=1e-3, gamma=0.99, lam=0.98, value_clip=0.0,
     entropy_weight=0.01, kl_start=0.001, kl_target=150.0, kl_horizon=500,
 )  # fmt: skip
 ALONE = PPOPlan(
-    iterations=60, batch=30, group=1, minibatch=3, epochs=4, learning_rate=1e-3, gamma=0.99, lam=0.98, value_clip=0.0,
+    iterations=40, batch=30, group=1, minibatch=3, epochs=4, learning_rate=1e-3, gamma=0.99, lam=0.98, value_clip=0.0,
     entropy_weight=0.01, kl_start=1e-6, kl_target=1e6, kl_horizon=10**9,
 )  # fmt: skip
 """Self-play begins at chance: there is no reference worth staying near to."""
@@ -96,7 +99,7 @@ def main() -> dict[str, Any]:
     return {
         "seeds": SEEDS,
         "games": GAMES,
-        "steps_learned_in": PLAN.iterations * PLAN.batch * HORIZON,
+        "steps_learned_in": {layout: count * PLAN.batch * HORIZON for layout, count in ITERATIONS.items()},
         "layouts": found,
         "passed": all(figures["kitchen"]["agrees"] and figures["gain"]["low"] > 0.0 for figures in found.values()),
     }
@@ -116,7 +119,8 @@ def one_layout(layout: str) -> dict[str, Any]:
     first = np.array([*logged["train"].pop("first_400"), *logged["test"].pop("first_400")])
     raw = Room(drawn["rows"], drawn["starts"], drawn["costs"])
     scale = np.maximum(np.abs(people[0].seen).max(axis=0), 1.0).astype(np.float32)
-    seeds = [Seed(drawn, scale, people, seed, whole=layout == WHOLE) for seed in range(SEEDS)]
+    plan = replace(PLAN, iterations=ITERATIONS[layout])
+    seeds = [Seed(drawn, scale, people, plan, seed, whole=layout == WHOLE) for seed in range(SEEDS)]
     scores = {name: np.array([each.scores[name] for each in seeds]) for name in seeds[0].scores}
     gain = np.array([each.scores["ppo + proxy"] - each.scores["clone + proxy"] for each in seeds])
     return {
@@ -138,7 +142,14 @@ class Seed:
     """One run: both clones, PPO beside the first, self-play; ``scores[pair]`` (seats, games) of the judgement."""
 
     def __init__(
-        self, drawn: dict[str, Any], scale: View, people: Sequence[Demonstrations], seed: int, *, whole: bool
+        self,
+        drawn: dict[str, Any],
+        scale: View,
+        people: Sequence[Demonstrations],
+        plan: PPOPlan,
+        seed: int,
+        *,
+        whole: bool,
     ) -> None:
         self.room = Room(drawn["rows"], drawn["starts"], drawn["costs"])
         self.room.scale_by(scale)
@@ -147,7 +158,7 @@ class Seed:
         stand_in = self._policy(None, seed + 100)
         agreed = imitate(stand_in, theirs.log(), seed=seed, epochs=CLONING, episode=theirs.episode)
         self.proxy = player_of(stand_in, unblocked=True)
-        self._learn(mine)
+        self._learn(mine, plan)
         others = self._agreement(self.clone, theirs)
         commonest = float(np.bincount(theirs.action).max() / len(theirs.action))
         self.agreement = {
@@ -169,8 +180,9 @@ class Seed:
             alone = self._alone()
             self.scores["self-play + proxy"] = self.judge(alone, self.proxy)
             self.scores["self-play + self-play"] = self.judge(alone, alone)
+        print(seed, {name: rows.mean(axis=1).tolist() for name, rows in self.scores.items()}, flush=True)
 
-    def _learn(self, mine: Demonstrations) -> None:
+    def _learn(self, mine: Demonstrations, plan: PPOPlan) -> None:
         """The clone, then PPO beside it. Environments are made after the cloning: their other player is the clone."""
         shifts: list[Shift] = []
 
@@ -187,7 +199,7 @@ class Seed:
 
         policy = self._policy(make, self.seed)
         self.stages, outcome = learn_from_people(
-            policy, mine, PLAN, seed=self.seed, prompts=2, episodes=2 * GAMES, epochs=CLONING, judged_in=judged,
+            policy, mine, plan, seed=self.seed, prompts=2, episodes=2 * GAMES, epochs=CLONING, judged_in=judged,
             progress=lambda done, total, _: _fade(shifts, done, total),
         )  # fmt: skip
         self.readings, self.best = outcome.readings, player_of(policy)
@@ -295,7 +307,7 @@ def replayed(raw: Room, actions: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 def beside(drawn: dict[str, Any], seeds: Sequence[Seed]) -> dict[str, Any]:
     """Stable-Baselines3's PPO from the same clones, beside the same clones, for as many steps; judged like ours."""
-    given = {"room": drawn, "seeds": PEER_SEEDS, "iterations": PLAN.iterations}
+    given = {"room": drawn, "seeds": PEER_SEEDS, "iterations": ITERATIONS[WHOLE]}
     arrays: dict[str, NDArray[Any]] = {"scale": seeds[0].room.scale}
     for each in seeds[:PEER_SEEDS]:
         for i, (weight, bias) in enumerate(each.clone.layers):

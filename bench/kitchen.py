@@ -229,8 +229,9 @@ class Player:
         for weight, bias in self.layers[:-1]:
             x = np.tanh(weight @ x + bias)
         logits = (self.layers[-1][0] @ x + self.layers[-1][1]).astype(np.float64)
-        grown: NDArray[np.float64] = np.exp(logits - logits.max())
-        return grown / grown.sum()
+        grown = np.exp(logits - logits.max())
+        chances: NDArray[np.float64] = grown / grown.sum()
+        return chances
 
     def act(self, room: Room, key: Key, past: Past, rng: random.Random) -> int:
         """An action, drawn; ``past`` is brought up to date."""

@@ -200,7 +200,9 @@ def imitate(
         The share of a tenth kept back on which the likeliest action is the one that was taken.
     """
     torch, rows = need("torch"), len(_checked(log, policy).action)
-    names, of = np.unique(np.arange(rows) if episode is None else episode, return_inverse=True)
+    if rows < 2:
+        raise InputError("is a single step", field="log", mend="give more of what people did")
+    names, of = np.unique(_apart(rows, episode), return_inverse=True)
     apart = np.isin(of, np.random.default_rng(seed).permutation(len(names))[: max(len(names) // 10, 1)])
     held, fit = np.flatnonzero(apart), np.flatnonzero(~apart)
     counts = torch.ones(rows) if weight is None else torch.as_tensor(weight, dtype=torch.float32)
@@ -210,6 +212,13 @@ def imitate(
 
     _descend(policy, log, fit, loss, seed, epochs, learning_rate, batch)
     return float((policy.probabilities(log.seen[held]).argmax(axis=1) == log.action[held]).mean())
+
+
+def _apart(rows: int, episode: Ints | None) -> Ints:
+    """What is kept back or not as a whole: rows, episodes, or tenths of an only episode."""
+    if episode is None:
+        return np.arange(rows)
+    return episode if len(np.unique(episode)) > 1 else np.arange(rows) * min(rows, 10) // rows
 
 
 def learn_from_log(

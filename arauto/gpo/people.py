@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from arauto.gpo.episodes import (
     imitate,
     log_of,
 )
+from arauto.gpo.extras import need
 from arauto.gpo.gate import Estimate
 from arauto.gpo.monitors import Monitor, StopRule
 from arauto.gpo.ppo import PPO, Outcome, PPOPlan
@@ -131,9 +132,8 @@ class _Numbers:
         return (self._flat(seen), *rest)
 
     def _flat(self, seen: Any) -> NDArray[np.float32]:
-        if self._kinds:
-            return np.eye(self._kinds, dtype=np.float32)[int(seen)]
-        return np.asarray(seen, np.float32).reshape(-1)
+        flat = np.eye(self._kinds)[int(seen)] if self._kinds else np.asarray(seen).reshape(-1)
+        return flat.astype(np.float32)
 
 
 def policy_for(
@@ -185,9 +185,11 @@ def play(policy: EpisodePolicy, episodes: int, *, seed: int, prompts: int = 1, a
 
 class Stages(msgspec.Struct, frozen=True, kw_only=True):
     """What an episode earned: by the ``people`` (None where rewards are not known), by their clone, after PPO; the
-    ``gain`` of the last over the clone. ``agreement``: how often the clone's likeliest action is what people did, in
-    episodes kept back. Intervals (95 %) are over episodes."""
+    ``gain`` of the last over the clone. ``kept``: what the policy is now, the clone where PPO surely lost on it.
+    ``agreement``: how often the clone's likeliest action is what people did, in episodes kept back. Intervals (95 %)
+    are over episodes."""
 
+    kept: Literal["cloned", "optimised"]
     agreement: float
     people: Estimate | None
     cloned: Estimate
@@ -204,6 +206,7 @@ def learn_from_people(
     prompts: int = 1,
     episodes: int = 200,
     epochs: int = 20,
+    learning_rate: float = 1e-3,
     judged_in: Callable[[], Environment] | None = None,
     monitor: Monitor | None = None,
     work: Path | None = None,
@@ -211,43 +214,43 @@ def learn_from_people(
 ) -> tuple[Stages, Outcome]:
     """Demonstrations → clone → PPO, near to the clone: KL to it costs reward from the first step, and adapts.
 
-    ``epochs`` are of the clone; ``episodes`` judge each stage, in ``judged_in`` where that is another environment than
-    the one of learning (whose reward may be shaped, say). PPO stops when KL is ten times the plan's target, if
-    ``monitor`` says nothing else. ``work`` keeps its checkpoints.
+    ``epochs`` and ``learning_rate`` are of the clone; ``episodes`` judge each stage, in ``judged_in`` where that is
+    another environment than the one of learning (whose reward may be shaped, say). PPO stops when KL is ten times the
+    plan's target, if ``monitor`` says nothing else. ``work`` keeps its checkpoints.
     """
     agreed = imitate(
-        policy, people.log(), seed=seed, epochs=epochs, weight=people.weight, episode=_parts(people.episode)
-    )
+        policy, people.log(), seed=seed, epochs=epochs, learning_rate=learning_rate, weight=people.weight,
+        episode=people.episode,
+    )  # fmt: skip
     judged = policy.elsewhere(judged_in) if judged_in else policy
     before = play(judged, episodes, seed=seed, prompts=prompts)
     first = policy.sample([i % prompts for i in range(plan.batch)], seed=seed)
     fit_critic(policy, log_of(first, plan.gamma), seed=seed)
+    clone = {name: parameter.detach().clone() for name, parameter in policy.parameters().items()}
     watch = monitor or Monitor(StopRule(diversity_least=0.0, kl_most=10.0 * plan.kl_target))
     outcome = PPO(policy, earned_in_episode, prompts, plan, seed=seed, monitor=watch, work=work).run(progress)
     after = play(judged, episodes, seed=seed + 1, prompts=prompts)
-    gain = _bootstrap(after, seed) - _bootstrap(before, seed + 1)
+    gain = _estimate(after.mean() - before.mean(), _bootstrap(after, seed) - _bootstrap(before, seed + 1))
+    if gain.high < 0.0:
+        with need("torch").no_grad():
+            for name, parameter in policy.parameters().items():
+                parameter.copy_(clone[name])
     stages = Stages(
+        kept="cloned" if gain.high < 0.0 else "optimised",
         agreement=agreed,
         people=_of_people(people, seed),
         cloned=_estimate(before.mean(), _bootstrap(before, seed)),
         optimised=_estimate(after.mean(), _bootstrap(after, seed)),
-        gain=_estimate(after.mean() - before.mean(), gain),
+        gain=gain,
     )
     return stages, outcome
-
-
-def _parts(episode: Ints) -> Ints:
-    """The episodes, or tenths of it where there is only one."""
-    if len(np.unique(episode)) > 1:
-        return episode
-    return np.arange(len(episode)) * 10 // len(episode)
 
 
 def _of_people(people: Demonstrations, seed: int) -> Estimate | None:
     if np.isnan(people.reward).any():
         return None
     _, of = np.unique(people.episode, return_inverse=True)
-    totals = np.bincount(of, people.reward)
+    totals = np.bincount(of, people.reward).astype(np.float64)
     return _estimate(totals.mean(), _bootstrap(totals, seed))
 
 
