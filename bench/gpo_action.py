@@ -28,13 +28,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from arauto.gpo import (
-    PPO,
     Demonstrations,
     EpisodePolicy,
-    Monitor,
     PPOPlan,
-    StopRule,
-    earned_in_episode,
     imitate,
     learn_from_people,
     read_demonstrations,
@@ -46,23 +42,19 @@ from bench.gpo_ranking import interval
 from bench.kitchen import ACTIONS, HORIZON, WIDTH, Kitchen, Past, Player, Room, Shift, View, play
 
 VENV, SB3 = ".venv-peers-overcooked", ".venv-peers-gpo"
-SEEDS, GAMES, CLONING = 3, 100, 40
+SEEDS, GAMES = 3, 100
+CLONING, CLONING_RATE = 40, 3e-3
 AGREED = 5
 """Games of each pair and seat that the package itself plays."""
-PEER_SEEDS = 1
-WHOLE = "cramped_room"
-"""Where self-play and the peer are measured, too."""
+PEER_SEEDS = 3
+PEERED = "cramped_room"
+"""Where Stable-Baselines3 is measured, too."""
 ITERATIONS = {"cramped_room": 40, "asymmetric_advantages": 70}
 """Of 12,000 steps each: 480,000 and 840,000 where the paper took 8 and 10 million, from chance."""
 PLAN = PPOPlan(
     batch=30, group=1, minibatch=3, epochs=4, learning_rate=1e-3, gamma=0.99, lam=0.98, value_clip=0.0,
     entropy_weight=0.01, kl_start=0.001, kl_target=150.0, kl_horizon=500,
 )  # fmt: skip
-ALONE = PPOPlan(
-    iterations=40, batch=30, group=1, minibatch=3, epochs=4, learning_rate=1e-3, gamma=0.99, lam=0.98, value_clip=0.0,
-    entropy_weight=0.01, kl_start=1e-6, kl_target=1e6, kl_horizon=10**9,
-)  # fmt: skip
-"""Self-play begins at chance: there is no reference worth staying near to."""
 PAPER: dict[str, dict[str, float | tuple[float, float]]] = {
     "cramped_room": {
         "people": 97.5,
@@ -71,8 +63,6 @@ PAPER: dict[str, dict[str, float | tuple[float, float]]] = {
         "clone + proxy": (103.5, 110.0),
         "ppo + proxy": (156.4, 163.9),
         "ppo + clone": (163.7, 169.9),
-        "self-play + proxy": (96.8, 111.2),
-        "self-play + self-play": 198.8,
     },
     "asymmetric_advantages": {
         "people": 158.3,
@@ -81,12 +71,10 @@ PAPER: dict[str, dict[str, float | tuple[float, float]]] = {
         "clone + proxy": (136.5, 137.5),
         "ppo + proxy": (72.6, 178.8),
         "ppo + clone": (127.0, 185.2),
-        "self-play + proxy": (37.5, 103.2),
-        "self-play + self-play": 167.2,
     },
 }
-"""What its figure 4 draws, from its data (``ppo_bc_``, ``ppo_sp_``, ``best_bc_models_performance``, ``hh_performance``
-of github.com/HumanCompatibleAI/human_aware_rl), means over five seeds. The first of two: with the policy in seat 0.
+"""What its figure 4 draws, from its data (``ppo_bc_``, ``best_bc_models_performance``, ``hh_performance`` of
+github.com/HumanCompatibleAI/human_aware_rl), means over five seeds. The first of two: with the policy in seat 0.
 Its "ppo + clone" is of the other half: learned beside the proxy, judged beside the proxy."""
 
 
@@ -120,7 +108,7 @@ def one_layout(layout: str) -> dict[str, Any]:
     raw = Room(drawn["rows"], drawn["starts"], drawn["costs"])
     scale = np.maximum(np.abs(people[0].seen).max(axis=0), 1.0).astype(np.float32)
     plan = replace(PLAN, iterations=ITERATIONS[layout])
-    seeds = [Seed(drawn, scale, people, plan, seed, whole=layout == WHOLE) for seed in range(SEEDS)]
+    seeds = [Seed(drawn, scale, people, plan, seed) for seed in range(SEEDS)]
     scores = {name: np.array([each.scores[name] for each in seeds]) for name in seeds[0].scores}
     gain = np.array([each.scores["ppo + proxy"] - each.scores["clone + proxy"] for each in seeds])
     return {
@@ -132,14 +120,14 @@ def one_layout(layout: str) -> dict[str, Any]:
         "paper": PAPER[layout],
         "kl": [round(each.readings[-1].kl, 1) for each in seeds],
         "kitchen": agrees(layout, raw, scale, seeds),
-        **({"stable_baselines3": beside(drawn, seeds)} if layout == WHOLE else {}),
+        **({"stable_baselines3": beside(drawn, seeds)} if layout == PEERED else {}),
         "cpu_seconds": round(time.process_time(), 1),
         "cpu_seconds_of_peers": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime, 1),
     }
 
 
 class Seed:
-    """One run: both clones, PPO beside the first, self-play; ``scores[pair]`` (seats, games) of the judgement."""
+    """One run: both clones, PPO beside the first; ``scores[pair]`` (seats, games) of the judgement."""
 
     def __init__(
         self,
@@ -148,15 +136,15 @@ class Seed:
         people: Sequence[Demonstrations],
         plan: PPOPlan,
         seed: int,
-        *,
-        whole: bool,
     ) -> None:
         self.room = Room(drawn["rows"], drawn["starts"], drawn["costs"])
         self.room.scale_by(scale)
         self.seed = seed
         mine, theirs = (_scaled(part, scale) for part in people)
         stand_in = self._policy(None, seed + 100)
-        agreed = imitate(stand_in, theirs.log(), seed=seed, epochs=CLONING, episode=theirs.episode)
+        agreed = imitate(
+            stand_in, theirs.log(), seed=seed, epochs=CLONING, learning_rate=CLONING_RATE, episode=theirs.episode
+        )
         self.proxy = player_of(stand_in, unblocked=True)
         self._learn(mine, plan)
         others = self._agreement(self.clone, theirs)
@@ -176,10 +164,6 @@ class Seed:
             "ppo + proxy": self.judge(self.best, self.proxy),
             "ppo + clone": self.judge(self.best, self.clone),
         }
-        if whole:
-            alone = self._alone()
-            self.scores["self-play + proxy"] = self.judge(alone, self.proxy)
-            self.scores["self-play + self-play"] = self.judge(alone, alone)
         print(seed, {name: rows.mean(axis=1).tolist() for name, rows in self.scores.items()}, flush=True)
 
     def _learn(self, mine: Demonstrations, plan: PPOPlan) -> None:
@@ -199,29 +183,11 @@ class Seed:
 
         policy = self._policy(make, self.seed)
         self.stages, outcome = learn_from_people(
-            policy, mine, plan, seed=self.seed, prompts=2, episodes=2 * GAMES, epochs=CLONING, judged_in=judged,
+            policy, mine, plan, seed=self.seed, prompts=2, episodes=2 * GAMES, epochs=CLONING,
+            learning_rate=CLONING_RATE, judged_in=judged,
             progress=lambda done, total, _: _fade(shifts, done, total),
         )  # fmt: skip
         self.readings, self.best = outcome.readings, player_of(policy)
-
-    def _alone(self) -> Player:
-        """Self-play from chance: the other player is the policy of the iteration before."""
-        shifts: list[Shift] = []
-
-        def make() -> Shift:
-            shifts.append(Shift(self.room, player_of(policy)))
-            return shifts[-1]
-
-        def after(done: int, total: int, _: str) -> None:
-            _fade(shifts, done, total)
-            other = player_of(policy)
-            for shift in shifts:
-                shift.partner = other
-
-        policy = self._policy(make, self.seed + 200)
-        quiet = Monitor(StopRule(diversity_least=0.0, kl_most=1e9))
-        PPO(policy, earned_in_episode, 2, ALONE, seed=self.seed, monitor=quiet).run(after)
-        return player_of(policy)
 
     def _policy(self, make: Any, seed: int) -> EpisodePolicy:
         return EpisodePolicy(make, WIDTH, ACTIONS, most_steps=HORIZON, seed=seed)
@@ -307,7 +273,7 @@ def replayed(raw: Room, actions: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 def beside(drawn: dict[str, Any], seeds: Sequence[Seed]) -> dict[str, Any]:
     """Stable-Baselines3's PPO from the same clones, beside the same clones, for as many steps; judged like ours."""
-    given = {"room": drawn, "seeds": PEER_SEEDS, "iterations": ITERATIONS[WHOLE]}
+    given = {"room": drawn, "seeds": PEER_SEEDS, "iterations": ITERATIONS[PEERED]}
     arrays: dict[str, NDArray[Any]] = {"scale": seeds[0].room.scale}
     for each in seeds[:PEER_SEEDS]:
         for i, (weight, bias) in enumerate(each.clone.layers):
