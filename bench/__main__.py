@@ -44,6 +44,7 @@ NAMES = (
     "experiments_offpolicy",
     "experiments_release",
     "experiments_uplift",
+    "gpo_action",
     "gpo_control",
     "gpo_hacking",
     "gpo_ranking",

@@ -1,13 +1,22 @@
 """GPO, generative pre-trained optimisation: a generator learns from real feedback, through a reward model and PPO."""
 
 from arauto.gpo.encoders import Encoder, SentenceEncoder, Tfidf
-from arauto.gpo.episodes import EpisodePolicy, Log, earned_in_episode, imitate, learn_from_log, log_of
+from arauto.gpo.episodes import EpisodePolicy, Log, earned_in_episode, fit_critic, imitate, learn_from_log, log_of
 from arauto.gpo.export import export_gguf
 from arauto.gpo.finetune import FineTune
 from arauto.gpo.gate import LEAST_PAIRS, Gate, GateReport, evaluate_reward, require_passed
 from arauto.gpo.lm import Generator
 from arauto.gpo.monitors import Monitor, Reading, StopRule, Verdict
 from arauto.gpo.objective import Objective, Rules
+from arauto.gpo.people import (
+    Demonstrations,
+    Stages,
+    demonstrations_of,
+    learn_from_people,
+    play,
+    policy_for,
+    read_demonstrations,
+)
 from arauto.gpo.ppo import PPO, Algorithm, Policy, PPOPlan, Rewards, Rollout, check_plan
 from arauto.gpo.progress import Progress
 from arauto.gpo.reward import RewardModel, Scores, train_reward
@@ -37,6 +46,7 @@ __all__ = [
     "Algorithm",
     "Candidate",
     "Comparison",
+    "Demonstrations",
     "Encoder",
     "EpisodePolicy",
     "FineTune",
@@ -57,6 +67,7 @@ __all__ = [
     "Rules",
     "Scores",
     "SentenceEncoder",
+    "Stages",
     "StopRule",
     "Table",
     "Tfidf",
@@ -64,18 +75,24 @@ __all__ = [
     "check_plan",
     "compare",
     "contexts_of",
+    "demonstrations_of",
     "earned_in_episode",
     "evaluate_reward",
     "export_gguf",
+    "fit_critic",
     "imitate",
     "known_weights",
     "learn_from_log",
+    "learn_from_people",
     "load_policy",
     "log_of",
     "make_base",
     "optimise",
+    "play",
+    "policy_for",
     "read_candidate",
     "read_contexts",
+    "read_demonstrations",
     "read_table",
     "readings_of",
     "require_passed",

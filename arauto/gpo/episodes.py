@@ -84,6 +84,12 @@ class EpisodePolicy:
             self.actor[-1].weight.mul_(0.01)
         self._reference = copy.deepcopy(self.actor)
 
+    def elsewhere(self, make: Callable[[], Environment]) -> EpisodePolicy:
+        """The same policy, with the same parameters, acting in other environments: those it is judged in."""
+        same = copy.copy(self)
+        same._make, same._environments = make, []
+        return same
+
     def anchor(self) -> None:
         """From now on KL is measured to the policy as it stands."""
         self._reference = copy.deepcopy(self.actor)
@@ -176,22 +182,43 @@ def earned_in_episode(texts: Sequence[str], prompts: Sequence[int], iteration: i
 
 
 def imitate(
-    policy: EpisodePolicy, log: Log, *, seed: int, epochs: int = 10, learning_rate: float = 1e-3, batch: int = 256
+    policy: EpisodePolicy,
+    log: Log,
+    *,
+    seed: int,
+    epochs: int = 10,
+    learning_rate: float = 1e-3,
+    batch: int = 256,
+    weight: Floats | None = None,
+    episode: Ints | None = None,
 ) -> float:
     """Behaviour cloning: the actions of people, by likelihood. The clone becomes the reference of KL.
+
+    ``weight`` says how much each row counts; ``episode`` which rows are of one episode: whole ones are kept back then.
 
     Returns:
         The share of a tenth kept back on which the likeliest action is the one that was taken.
     """
-    order = np.random.default_rng(seed).permutation(len(_checked(log, policy).action))
-    held, fit = order[: len(order) // 10], order[len(order) // 10 :]
+    torch, rows = need("torch"), len(_checked(log, policy).action)
+    if rows < 2:
+        raise InputError("is a single step", field="log", mend="give more of what people did")
+    names, of = np.unique(_apart(rows, episode), return_inverse=True)
+    apart = np.isin(of, np.random.default_rng(seed).permutation(len(names))[: max(len(names) // 10, 1)])
+    held, fit = np.flatnonzero(apart), np.flatnonzero(~apart)
+    counts = torch.ones(rows) if weight is None else torch.as_tensor(weight, dtype=torch.float32)
 
     def loss(logp: Tensor, rows: Ints) -> Tensor:
-        del rows
-        return -logp.mean()
+        return -(counts[rows] * logp).sum() / counts[rows].sum().clamp(min=1e-9)
 
     _descend(policy, log, fit, loss, seed, epochs, learning_rate, batch)
     return float((policy.probabilities(log.seen[held]).argmax(axis=1) == log.action[held]).mean())
+
+
+def _apart(rows: int, episode: Ints | None) -> Ints:
+    """What is kept back or not as a whole: rows, episodes, or tenths of an only episode."""
+    if episode is None:
+        return np.arange(rows)
+    return episode if len(np.unique(episode)) > 1 else np.arange(rows) * min(rows, 10) // rows
 
 
 def learn_from_log(
@@ -209,7 +236,7 @@ def learn_from_log(
     The critic is fitted first: an action is praised for what came of it beyond what its state promised.
     """
     torch = need("torch")
-    _value(policy, _checked(log, policy), seed, epochs, learning_rate, batch)
+    fit_critic(policy, log, seed=seed, epochs=epochs, learning_rate=learning_rate, batch=batch)
     with torch.no_grad():
         gain = torch.tensor(log.earned, dtype=torch.float32) - policy.critic(torch.as_tensor(log.seen))[:, 0]
     gain = (gain - gain.mean()) / (gain.std() + 1e-8)
@@ -258,9 +285,13 @@ def _descend(
     policy.anchor()
 
 
-def _value(policy: EpisodePolicy, log: Log, seed: int, epochs: int, learning_rate: float, batch: int) -> None:
-    """The critic, by least squares on what was earned from each state on."""
+def fit_critic(
+    policy: EpisodePolicy, log: Log, *, seed: int, epochs: int = 10, learning_rate: float = 1e-3, batch: int = 256
+) -> None:
+    """The critic, by least squares on what was earned from each state on. PPO that begins at a clone needs it: by the
+    praise of a critic that knows nothing, the clone would be unlearned first."""
     torch = need("torch")
+    _checked(log, policy)
     optimiser = torch.optim.Adam(policy.critic.parameters(), lr=learning_rate)
     seen, earned = torch.as_tensor(log.seen), torch.as_tensor(log.earned, dtype=torch.float32)
     for epoch in range(epochs):
