@@ -105,10 +105,14 @@ class Encoder:
         """The unit vector of (code, weight) pairs; zeros when none of the items is known."""
         total = np.zeros(self.dimensions, dtype=np.float32)
         if self.trained:
-            known = [(self.row_of[code], weight) for code, weight in history if code in self.row_of]
-            if known:
-                rows, weights = zip(*known, strict=True)
-                total = np.asarray(weights, dtype=np.float32) @ self.inputs[list(rows)]
+            rows, weights = [], []
+            row_of = self.row_of
+            for code, weight in history:
+                if (row := row_of.get(code)) is not None:
+                    rows.append(row)
+                    weights.append(weight)
+            if rows:
+                total = np.array(weights, dtype=np.float32) @ self.inputs[rows]
         else:
             for code, weight in history:
                 total += np.float32(weight) * _random_row(code, self.dimensions)

@@ -116,9 +116,10 @@ def axes(*, small: bool) -> list[list[dict[str, float]]]:
         [{"reverse": reverse} for reverse in (0.5, 0.0)] if small else [],
         [{"back": back} for back in (0.3, 0.0)],
         [{"alike": alike} for alike in (0.015, 0.0)],
+        # How fast the reading forgets says how much a single pair has to carry, and so how hard to hold it down.
+        [{"read": 0.7}],
         [{"ridge": ridge} for ridge in ((30.0, 100.0, 300.0, 1000.0) if small else (200.0,))],
         [{"decay": decay} for decay in (0.8, 0.9, 0.96)] if small else [],
-        [{"read": 0.7}],
     ]
 
 

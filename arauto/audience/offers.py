@@ -76,28 +76,28 @@ class Tally(NamedTuple):
         return self.reward / self.weight if self.weight > 0 else 0.0
 
 
+_NONE = Tally()
+
+
 def tally(rows: Iterable[tuple[Sequence[Shown], float]], goal: Goal) -> dict[int, Tally]:
     """What visitors were shown, each with a weight, added up by variant."""
-    found: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     visitors: dict[int, int] = defaultdict(int)
     doers: dict[int, int] = defaultdict(int)
     for showings, similarity in rows:
         seen: dict[int, bool] = {}
-        for one in showings:
-            did = one.bought if goal == "purchase" else one.clicked
-            weight = similarity / max(one.chance, LEAST_CHANCE)
-            sums = found[one.variant]
-            sums[0] += weight
-            sums[1] += weight * did
-            sums[2] += weight * weight
-            seen[one.variant] = seen.get(one.variant, False) or did
+        for variant, chance, _, clicked, purchased in showings:
+            did = purchased if goal == "purchase" else clicked
+            weight = similarity / max(chance, LEAST_CHANCE)
+            of = sums[variant]
+            of[0] += weight
+            of[1] += weight * did
+            of[2] += weight * weight
+            seen[variant] = did or seen.get(variant, False)
         for variant, did in seen.items():
             visitors[variant] += 1
             doers[variant] += did
-    return {
-        variant: Tally(weight, reward, square, visitors[variant], doers[variant])
-        for variant, (weight, reward, square) in found.items()
-    }
+    return {variant: Tally(*of, visitors[variant], doers[variant]) for variant, of in sums.items()}
 
 
 def allowed(candidates: Iterable[Candidate], packed: bytes, now_ms: int, policy: Policy) -> list[Candidate]:
@@ -132,33 +132,40 @@ def choose(
     """
     weight = sum(one.weight for one in everyone.values())
     base = (sum(one.reward for one in everyone.values()) + 0.5) / (weight + 10.0)
-    drawn: list[tuple[float, Offer]] = []
-    for one in candidates:
-        every, own = everyone.get(one.variant, Tally()), near.get(one.variant, Tally())
-        general = (policy.prior * base + every.trials * every.rate) / (policy.prior + every.trials)
-        rate = (policy.prior * general + own.trials * own.rate) / (policy.prior + own.trials)
-        trials = own.trials if near else every.trials
-        strength = policy.prior + trials
-        draw = float(rng.beta(max(strength * rate, 1e-3), max(strength * (1 - rate), 1e-3)))
-        offer = Offer(
-            variant=one.variant,
-            campaign=one.campaign,
-            rate=rate,
-            trials=trials,
-            similar=own.visitors,
-            done=own.done,
-            reason={},
-        )
-        drawn.append((draw, offer))
-    best: dict[int, Offer] = {}
-    for _, offer in sorted(drawn, key=lambda pair: (-pair[0], pair[1].variant)):
-        best.setdefault(offer.campaign, offer)
-    return [
-        msgspec.structs.replace(
-            one, reason=_reason(near.get(one.variant, Tally()), everyone.get(one.variant, Tally()), goal)
-        )
-        for one in list(best.values())[:count]
+    estimates = [
+        _estimate(everyone.get(one.variant, _NONE), near.get(one.variant, _NONE), base, policy.prior)
+        for one in candidates
     ]
+    rates = np.array([rate for rate, _, _ in estimates])
+    strengths = policy.prior + np.array([own if near else every for _, own, every in estimates])
+    draws = rng.beta(np.maximum(strengths * rates, 1e-3), np.maximum(strengths * (1 - rates), 1e-3)).tolist()
+    best: dict[int, int] = {}
+    for place in sorted(range(len(draws)), key=lambda place: (-draws[place], candidates[place].variant)):
+        best.setdefault(candidates[place].campaign, place)
+    offers = []
+    for campaign, place in list(best.items())[:count]:
+        variant = candidates[place].variant
+        own, every = near.get(variant, _NONE), everyone.get(variant, _NONE)
+        offers.append(
+            Offer(
+                variant=variant,
+                campaign=campaign,
+                rate=estimates[place][0],
+                trials=estimates[place][1 if near else 2],
+                similar=own.visitors,
+                done=own.done,
+                reason=_reason(own, every, goal),
+            )
+        )
+    return offers
+
+
+def _estimate(every: Tally, own: Tally, base: float, prior: float) -> tuple[float, float, float]:
+    """A variant's rate for a visitor, by its rate among neighbours, among everyone and of all variants; and the trials
+    of the first two."""
+    of_all, of_own = every.trials, own.trials
+    general = (prior * base + of_all * every.rate) / (prior + of_all)
+    return (prior * general + of_own * own.rate) / (prior + of_own), of_own, of_all
 
 
 def _reason(own: Tally, every: Tally, goal: Goal) -> dict[Language, str]:

@@ -6,6 +6,7 @@ Late, repeated and out-of-order events therefore end in the same state, and so d
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, get_args
@@ -25,7 +26,8 @@ Kind = Literal["impression", "view", "click", "cart", "purchase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _PLACE = {kind: place for place, kind in enumerate(KINDS)}
 _IMPRESSION, _CART, _PURCHASE = (_PLACE[kind] for kind in ("impression", "cart", "purchase"))
-_NO_SHOWING = (_PLACE["view"], _CART)
+_OF_SHOWINGS = re.compile(bytes([*b"[", _IMPRESSION, _PLACE["click"], _PURCHASE, *b"]"]))
+"""Finds the touches that can go back to a showing, by their last bytes."""
 
 
 class Touch(NamedTuple):
@@ -126,10 +128,9 @@ def shown(packed: bytes) -> list[Shown]:
     """What was shown, the earliest first. A later click or purchase of the variant belongs to its last showing."""
     found: list[Shown] = []
     last: dict[int, int] = {}
-    for place, kind in enumerate(packed[SIZE - 1 :: SIZE]):
-        if kind in _NO_SHOWING:  # most touches of most visitors: they are not even unpacked
-            continue
-        at_ms, _, code, chance, _ = _LAYOUT.unpack_from(packed, place * SIZE)
+    # Most touches of most visitors are none of these: they are not even unpacked.
+    for match in _OF_SHOWINGS.finditer(packed[SIZE - 1 :: SIZE]):
+        at_ms, _, code, chance, kind = _LAYOUT.unpack_from(packed, match.start() * SIZE)
         if kind == _IMPRESSION:
             last[code] = len(found)
             found.append(Shown(code, chance, at_ms, False, False))

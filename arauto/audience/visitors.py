@@ -200,6 +200,9 @@ class Visitors:
         self._segment[chosen] = self.clusters.label(vectors)
         real = vectors.any(axis=1)
         keys = np.array(chosen, dtype=np.int64)
+        if real.all():
+            self.index.move(keys, vectors)
+            return
         self.index.move(keys[real], vectors[real])
         for slot in keys[~real].tolist():
             self.index.remove(slot)
