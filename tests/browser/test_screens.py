@@ -75,7 +75,7 @@ async def test_someone_is_invited_and_holds_a_release_and_is_in_the_log(shop, de
         link = await admin.locator("code.whole").inner_text()
     async with visit(shop.url + link, locale="pt-BR") as page:
         await page.get_by_label("Nova senha").fill("quatro palavras bem comuns")
-        await page.get_by_label("A nova outra vez").fill("quatro palavras bem comuns")
+        await page.get_by_label("Repita a nova senha").fill("quatro palavras bem comuns")
         await page.get_by_role("button", name="Entrar").click()
         await page.wait_for_url("**/dashboard")
         assert not await page.get_by_role("link", name="Usuários").is_visible()

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from arauto.dashboard.screen import OWN, Action, Deed, Done, File, Screen, View
+from arauto.dashboard.screens.audit import who
 from arauto.dashboard.words import RefusedError
 
 DEEDS = ("visitor.erase", "visitor.export")
@@ -17,7 +18,7 @@ LATELY = 200
 async def values(view: View) -> dict[str, Any]:
     """The requests answered lately; visitors appear in them by a keyed hash only."""
     log = await view.runtime.store.catalogue.audit_log(LATELY)
-    return {"entries": [entry for entry in log if entry.action in DEEDS]}
+    return {"entries": [(entry, who(entry.actor, view.words)) for entry in log if entry.action in DEEDS]}
 
 
 async def export(deed: Deed) -> Done:
