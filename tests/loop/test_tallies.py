@@ -155,3 +155,18 @@ async def test_a_failure_is_told_to_who_waits_and_logged(store, bandit, tallies,
         await tallies.read(made.id)
     assert "could not be read" in caplog.text
     assert not tallies._reading
+
+
+async def test_the_same_facts_are_told_once(store, clock, bandit, tallies, monkeypatch):
+    made, _ = bandit
+    first = await tallies.read(made.id)
+    told = []
+    monkeypatch.setattr("arauto.loop.tallies.tell_experiment", lambda *facts: told.append(facts) or first)
+    clock.advance(60_000)
+    again = await tallies.read(made.id)
+    assert (told, again) == ([], msgspec.structs.replace(first, as_of_ms=first.as_of_ms + 60_000))
+    await tallies.read(made.id, "b")
+    assert len(told) == 1
+    await store.catalogue.set_campaign_state(made.id, "paused", "test")
+    await tallies.read(made.id)
+    assert len(told) == 2

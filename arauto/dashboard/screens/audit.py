@@ -13,6 +13,11 @@ from arauto.dashboard.words import Words
 from arauto.store import AuditEntry
 
 PAGE, FILE = 100, 500
+DETAILS = (
+    "slug", "name", "role", "from", "variant", "variants", "media", "accepted", "refused", "from_share", "to_share",
+    "share", "guardrail", "rule", "place", "reason", "origins", "seeds", "found", "exposures", "events",
+)  # fmt: skip
+"""What of an entry's details is said on the page, in this order; the file has all of them."""
 
 
 async def values(view: View) -> dict[str, Any]:
@@ -63,9 +68,9 @@ def _target(target: str, names: Mapping[str, str], words: Words) -> dict[str, st
 def _detail(entry: AuditEntry, words: Words) -> str:
     """What is worth saying of the details, in the reader's language; all of them stand in the file."""
     text = "; ".join(
-        f"{words(f'detail_{name}')}: {_told(name, value, words)}"
-        for name, value in entry.detail.items()
-        if value not in (None, "", []) and words.has(f"detail_{name}")
+        f"{words(f'detail_{name}')}: {_told(name, entry.detail[name], words)}"
+        for name in DETAILS
+        if entry.detail.get(name) not in (None, "", [])
     )
     return text if len(text) <= 200 else f"{text[:199]}…"
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from arauto.core.errors import NotFoundError
 from arauto.dashboard.screen import OWN, Action, Deed, Done, File, Screen, View
 from arauto.dashboard.screens.audit import who
 from arauto.dashboard.words import RefusedError
@@ -24,7 +25,11 @@ async def values(view: View) -> dict[str, Any]:
 async def export(deed: Deed) -> Done:
     """Everything kept of a visitor, as JSON."""
     visitor = _visitor(deed)
-    body = msgspec.json.format(msgspec.json.encode(await deed.runtime.export(visitor)), indent=2)
+    try:
+        kept = await deed.runtime.export(visitor)
+    except NotFoundError:
+        raise RefusedError("visitor_unknown", "visitor") from None
+    body = msgspec.json.format(msgspec.json.encode(kept), indent=2)
     tomb = deed.runtime.book.tomb(visitor)
     await deed.runtime.store.catalogue.audit(deed.person.actor, "visitor.export", f"tomb:{tomb}", {})
     return Done(file=File(body, "visitor.json", "application/json"))

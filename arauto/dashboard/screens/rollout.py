@@ -50,7 +50,9 @@ def _steps(release: Release, words: Words) -> list[tuple[str, str]]:
     rolled = release.status == "rolled_back"
     told = []
     for share in release.plan.steps:
-        if share == release.share and not rolled:
+        if rolled:
+            kind = "off"
+        elif share == release.share:
             kind = "now"
         else:
             kind = "past" if share < release.share or release.status == "done" else "coming"
