@@ -53,10 +53,10 @@ class Tallies:
         known = await self._last(campaign)
         if known is None or self._rested(known):
             task = self._begin(campaign, variants)
-            if known is not None:
-                await asyncio.wait({task}, timeout=self.instant_s)
-            else:
+            if known is None:
                 await asyncio.wait({task}, timeout=None if patient else 4 * self.instant_s)
+            elif self._quick(known):  # else it will not be read within an instant this time, either
+                await asyncio.wait({task}, timeout=self.instant_s)
             if task.done():
                 known = task.result()
         return None if known is None else await self._tell(campaign, variants, known, control)
