@@ -169,6 +169,6 @@ async def test_the_same_facts_are_told_once(store, clock, bandit, tallies, monke
     assert (told, again) == ([], msgspec.structs.replace(first, as_of_ms=first.as_of_ms + 60_000))
     await tallies.read(made.id, "b")
     assert len(told) == 1
-    await store.catalogue.set_campaign_state(made.id, "paused", "test")
+    await store.catalogue.set_campaign_state(made.id, "live", "test")
     await tallies.read(made.id)
     assert len(told) == 2

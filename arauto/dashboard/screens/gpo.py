@@ -23,6 +23,7 @@ from arauto.gpo import LEAST_PAIRS, GateReport
 from arauto.loop import NewTurn, Turn, add_copies, can_train, feedback_files, findings_of, read_turns, turn_later
 
 CANDIDATE = "text:candidate"
+_NONE = "no campaign has shown two texts yet"
 _FEW = re.compile(r"holds (\d+) tests with two different arms .*?(\d+)")
 ITERATIONS, BATCHES = (2, 8, 16, 32, 64), (8, 32, 64, 128)
 TURNS = 10
@@ -44,6 +45,8 @@ async def values(view: View) -> dict[str, Any]:
     elif job is not None and (few := _FEW.search(job.error)):
         told = view.words("gpo_few_tests", n=view.words.number(int(few[1])), least=few[2])
         job = msgspec.structs.replace(job, error=told)
+    elif job is not None and _NONE in job.error:
+        job = msgspec.structs.replace(job, error=view.words("gpo_no_tests"))
     fresh = forms.get(CANDIDATE, {})
     variants = await store.catalogue.variants(view.id)
     copy = Copy(**{part: fresh.get(part, "") for part in PARTS})
