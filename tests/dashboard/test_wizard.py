@@ -69,6 +69,8 @@ async def test_a_campaign_goes_from_a_sentence_to_a_page_that_shows_it(inside, r
     assert "Saved" in (await send(web, f"{at}/texts/save", **good)).text
     out = await send(web, f"{at}/texts/choose", variant="d", **{"in": "no"})
     assert "Texts to be shown: 3 of 4" in out.text
+    typed = await send(web, f"{at}/texts/choose", **{**good, "variant": "d", "title": "Meio escrito", "in": "no"})
+    assert 'value="Meio escrito"' in typed.text, "an edit stays that was not kept yet"
     kept = await store.catalogue.variants(int(number))
     assert kept[0].copy.title == good["title"]
     assert kept[0].origin.engine == "given"
