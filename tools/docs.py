@@ -85,7 +85,7 @@ async def draw(server: Running, executable: Path) -> None:
                 if name == "light":
                     await page.set_viewport_size({"width": DESKTOP["width"], "height": 300})
                     await page.goto(f"{server.url}/dashboard")
-                    await _take(page, f"campaigns.{language}")
+                    await _take(page, f"campaigns.{language}", full=True)
                 if (language, name) in (("en", "light"), ("pt-BR", "dark"), ("pt-BR", "phone")):
                     await _take_screens(page, server, names, name)
                 await page.context.close()

@@ -8,7 +8,7 @@ from arauto.creative.models import ModelRow, ModelStore
 from arauto.creative.rules import Rule, rules
 from arauto.creative.slots import SlotEngine, write_slots
 from arauto.creative.types import Ask, Draft, Finding, Refusal, TextEngine, UnreadableAnswer, WriteResult
-from arauto.creative.understand import understand
+from arauto.creative.understand import language_of, understand
 from arauto.creative.writer import Writer, Writing
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "choose_engine",
     "compose_message",
     "has_errors",
+    "language_of",
     "load_brief",
     "read_brief",
     "rules",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from arauto.core.people import Person
 from arauto.dashboard import pages
 from arauto.dashboard.access import Entry, Table, table
 from arauto.dashboard.door import Door
-from arauto.dashboard.live import Live, Part
+from arauto.dashboard.live import Live, Part, tag_of
 from arauto.dashboard.reader import (
     LANGUAGE_COOKIE,
     THEME_COOKIE,
@@ -149,10 +150,14 @@ class _Desk:
         status: int = 200,
         problem: ArautoError | None = None,
         shown: Mapping[str, Any] | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> Response:
-        view = _view(self._runtime, screen, request, person)
+        view, asked = _view(self._runtime, screen, request, person), time.monotonic()
         values = await screen.values(view)
-        part = pages.render_part(screen, view, {**values, **(shown or {})})
+        part = pages.render_part(screen, view, {**values, **(shown or {}), "sent": sent or {}})
+        live = screen.live and not shown and problem is None
+        if live:
+            await self._part(screen, view).put(part, asked)
         told = request.query_params.get("done", "")
         page = pages.render_page(
             screen,
@@ -163,7 +168,8 @@ class _Desk:
             theme=theme_of(request),
             path=screen.at(request.path_params),
             kept=request.query_params,
-            live=screen.live and not shown and problem is None,
+            live=live,
+            tag=tag_of(part),
             told=told if told.isidentifier() and len(told) < 40 else "",
             problem=problem,
             house=house_of(person),
@@ -182,7 +188,8 @@ class _Desk:
         async def good() -> bool:
             return await self._sessions.check(cookie) == person
 
-        tag = request.headers.get("last-event-id", "")
+        # A browser that comes back says what it saw last; a new one has what stood in its page.
+        tag = request.headers.get("last-event-id") or request.query_params.get("tag", "")
         return StreamingResponse(
             self._live.stream(part, tag, good),
             media_type="text/event-stream",
@@ -210,7 +217,7 @@ class _Desk:
         except StoreError:
             raise
         except ArautoError as error:
-            return await self._page(screen, request, person, status=error.status, problem=error)
+            return await self._page(screen, request, person, status=error.status, problem=error, sent=deed.form)
         finally:
             self._sessions.forget()
         if done.file is not None:

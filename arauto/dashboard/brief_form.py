@@ -15,6 +15,7 @@ from arauto.core.errors import BriefError
 Kind = Literal["line", "text", "lines", "claims", "amount", "date", "age", "choice"]
 _INDEX = re.compile(r"\[\d+\].*$")
 _THOUSANDS = re.compile(r"^\d{1,3}(\.\d{3})+(,\d+)?$")
+_ENGLISH = re.compile(r"^\d{1,3}(,\d{3})+(\.\d+)?$")
 
 
 class Field(NamedTuple):
@@ -80,7 +81,9 @@ def form_of(brief: Brief) -> dict[str, str]:
             value: Any = data
             for part in field.name.split("."):
                 value = (value or {}).get(part)
-            form[field.name] = _shown(field, value)
+            shown = _shown(field, value)
+            comma = field.kind == "amount" and brief.language == "pt-BR"
+            form[field.name] = shown.replace(".", ",") if comma else shown
     return form | {"goal": brief.goal, "language": brief.language}
 
 
@@ -122,7 +125,7 @@ def _data_of(form: Mapping[str, str], before: Brief) -> dict[str, Any]:
         part.pop(last, None)
         typed = form.get(field.name, "").strip()
         if typed:
-            part[last] = _read(field, typed)
+            part[last] = _read(field, typed, english=form.get("language") == "en")
     ages = [form.get(name, "").strip() for name in ("age_low", "age_high")]
     data.pop("age_range", None)
     if any(ages):
@@ -133,7 +136,7 @@ def _data_of(form: Mapping[str, str], before: Brief) -> dict[str, Any]:
     return data
 
 
-def _read(field: Field, typed: str) -> Any:
+def _read(field: Field, typed: str, *, english: bool) -> Any:
     lines = [line.strip() for line in typed.splitlines() if line.strip()]
     if field.kind == "lines":
         return lines
@@ -142,6 +145,8 @@ def _read(field: Field, typed: str) -> Any:
         return [{"text": text.strip(), "evidence": evidence.strip()} for text, _, evidence in parts]
     if field.kind == "amount":
         plain = typed.removeprefix("R$").strip(" %")
+        if english and _ENGLISH.match(plain):
+            return plain.replace(",", "")
         # 1.299,90 as Brazil writes it; 1,299.90 as English does.
         if "," in plain and (plain.rfind(",") > plain.rfind(".")):
             return plain.replace(".", "").replace(",", ".")
@@ -172,6 +177,8 @@ def _leave_out(data: dict[str, Any], name: str) -> None:
     # A brand without its name is none; a price without its currency neither.
     if name == "brand.name":
         data.pop("brand", None)
+    if name == "offer.price":
+        part.pop("was", None)
     if name == "offer.currency":
         for amount in ("price", "was"):
             part.pop(amount, None)

@@ -37,6 +37,7 @@ def form_of(campaign: Campaign, kept: Mapping[str, str], names: list[str]) -> di
         "assignment": plan.assignment,
         "holdout": f"{plan.holdout * 100:g}",
         "attribution": f"{plan.attribution_ms / DAY_MS:g}",
+        "cpm": f"{plan.cpm:.2f}" if plan.cpm else "",
         "ramp": "all",
         "baseline": names[0] if names else "",
         "steps": "1 5 10 25 50 100",
@@ -70,12 +71,14 @@ def read_form(form: Mapping[str, str], campaign: Campaign, names: list[str]) -> 
 
 def _plan(form: Mapping[str, str], before: CampaignPlan) -> CampaignPlan:
     holdout, days = _number(form["holdout"] or "0", "holdout"), _number(form["attribution"], "attribution")
+    cpm = _number(form["cpm"] or "0", "cpm")
     data: dict[str, Any] = msgspec.to_builtins(before)
     data |= {
         "allocation": form["allocation"],
         "assignment": form["assignment"],
         "holdout": holdout / 100,
         "attribution_ms": round(days * DAY_MS),
+        "cpm": cpm,
     }
     try:
         return check_deal(from_data(data, CampaignPlan))

@@ -46,6 +46,7 @@ class Part:
         self._changed = asyncio.Condition()
         self._failed: ArautoError | None = None
         self._closed = False
+        self._asked = float("-inf")
         self.tag = ""
         self.viewers = 0
         self.ticker: asyncio.Task[None] | None = None
@@ -62,6 +63,18 @@ class Part:
         if self._failed is not None:
             raise self._failed
         return self._text
+
+    async def put(self, text: str, asked: float) -> None:
+        """What a whole page has just been made of, asked for at that time (:func:`time.monotonic`): nobody need make
+        it again at once, and what was made before an action is not laid over what came of it."""
+        if asked < self._asked:
+            return
+        self._asked, self._made = asked, time.monotonic()
+        self._failed, self._took = None, self._made - asked
+        if (tag := tag_of(text)) != self.tag:
+            self._text, self.tag = text, tag
+            async with self._changed:
+                self._changed.notify_all()
 
     async def tick(self) -> None:
         """Keep it fresh for those who look."""
@@ -95,8 +108,10 @@ class Part:
         except ArautoError as error:
             self._failed = error
         else:
+            if began < self._asked:  # a page was made meanwhile, of something newer
+                return
             self._failed = None
-            self._text, self.tag = text, tag_of(text)
+            self._text, self.tag, self._asked = text, tag_of(text), began
         self._made = time.monotonic()
         self._took = self._made - began
         async with self._changed:

@@ -59,8 +59,16 @@ def render(template: str, language: Language, **values: Any) -> str:
 
 
 def render_part(screen: Screen, view: View, values: Mapping[str, Any]) -> str:
-    """The part of a screen that changes. Its template also has ``may(role)``, ``query`` and ``base``, its own path."""
-    own = {"may": view.may, "query": view.query, "base": screen.at(view.params), "links": True, "shown": None}
+    """The part of a screen that changes. Its template also has ``may(role)``, ``query``, ``base`` (its own path)
+    and ``sent``: the fields of a form that was just refused."""
+    own = {
+        "may": view.may,
+        "query": view.query,
+        "base": screen.at(view.params),
+        "links": True,
+        "shown": None,
+        "sent": {},
+    }
     return render(screen.template, view.language, **{**own, **values})
 
 
@@ -73,7 +81,7 @@ def render_page(screen: Screen, view: View, *, heading: str | None, **values: An
         screen=screen,
         heading=heading or words(f"title_{screen.name}"),
         campaign_id=view.params.get("id") if screen.place == "campaign" else None,
-        live_path=f"{values['path']}/live?{urlencode(view.query)}" if view.query else f"{values['path']}/live",
+        live_path=f"{values['path']}/live?{urlencode({**view.query, 'tag': values['tag']})}",
         **{**values, "part": Markup(values["part"])},  # noqa: S704 -- a template's own
     )
 

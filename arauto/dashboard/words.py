@@ -59,6 +59,24 @@ class Words:
         """How to mend it."""
         return self(f"mend_{error.key}", **error.values) if isinstance(error, RefusedError) else error.mend
 
+    def field(self, error: ArautoError) -> str:
+        """What the form calls the field that an error is about; empty where it has no word for it."""
+        key = f"f_{error.field.replace('.', '_')}"
+        return self(key) if error.field and self.has(key) else ""
+
+    def part(self, field: str) -> str:
+        """A field of a brief, a text or an asset, after a point in the middle; empty where there is no word for it."""
+        known = next((key for key in (f"p_{field}", f"f_{field}", f"part_{field}") if self.has(key)), "")
+        return f" · {self(known)}" if known else ""
+
+    def note(self, told: str) -> str:
+        """What a background job is at: the word before the colon in the reader's language."""
+        step, colon, rest = told.partition(":")
+        for key in (f"note_{step}", f"medium_{step}"):
+            if self.has(key):
+                return f"{self(key)}{colon}{rest}"
+        return told
+
     def fault(self, key: str, error: ArautoError) -> str:
         """What a field of a form expects (``f_KEY_bad``), or what was wrong with it and the mend."""
         if self.has(f"f_{key}_bad"):
@@ -97,10 +115,10 @@ class Words:
         return say(f"demo.{key}", self.language, **values)
 
     def number(self, value: float, decimals: int = 0) -> str:
-        return number(value, self.language, decimals)
+        return _minus(number(value, self.language, decimals))
 
     def percent(self, share: float | None, decimals: int = 2) -> str:
-        return NONE if share is None else percent(share, self.language, decimals)
+        return NONE if share is None else _minus(percent(share, self.language, decimals))
 
     def signed(self, share: float, decimals: int = 1) -> str:
         """A relative change: ``+3,2%``, ``−1,0%``."""
@@ -185,6 +203,11 @@ class Words:
     def between(self, low: str, high: str) -> str:
         """``1 to 2``."""
         return self("between", low=low, high=high)
+
+
+def _minus(told: str) -> str:
+    """A hyphen is no minus: it breaks from its number at the end of a line, and is hardly seen."""
+    return told.replace("-", "−")
 
 
 def _values(finding: Finding) -> dict[str, str]:

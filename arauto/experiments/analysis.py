@@ -189,7 +189,7 @@ def lift_words(lift: float | None, low: float | None, high: float | None, langua
     interval without an upper end that begins there says nothing."""
 
     def told(value: float | None) -> str:
-        return "–" if value is None else f"{'+' if value > 0 else ''}{percent(value, language, 1)}"
+        return "–" if value is None else f"{'+' if value > 0 else ''}{percent(value, language, 1)}".replace("-", "−")
 
     if low is None or (high is None and low <= -1.0):
         between = say("experiment.between_none", language)

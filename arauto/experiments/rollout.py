@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from arauto.core.brief import Language
 from arauto.core.errors import ConflictError, InputError
-from arauto.core.i18n import number, percent, say
+from arauto.core.i18n import catalogue, number, percent, say
 from arauto.experiments.guardrails import Guardrail, Measured, Reading, read_guardrail
 
 Status = Literal["running", "held", "rolled_back", "done"]
@@ -201,15 +201,16 @@ def explain_move(move: Move, language: Language) -> str:
     key = f"{move.action}_{move.cause}" if move.action in ("stay", "rollback") else move.action
     reading = next((one for one in move.readings if one.name == move.guardrail), None)
     bounds = (None, None, None) if reading is None else (reading.change, reading.low, reading.high)
-    change, low, high = ("–" if value is None else percent(value, language, 1) for value in bounds)
+    change, low, high = ("–" if value is None else percent(value, language, 1).replace("-", "−") for value in bounds)
+    words = catalogue(language)
     return say(
         f"release.{key}",
         language,
         from_share=percent(move.from_share, language, 0),
         to_share=percent(move.to_share, language, 0),
         exposures=number(move.exposures, language),
-        guardrail=move.guardrail,
-        actor=move.actor,
+        guardrail=words.get(f"dashboard.rail_{move.guardrail}", move.guardrail),
+        actor=words.get(f"dashboard.who_{move.actor}", move.actor.removeprefix("user:")),
         change=change,
         low=low,
         high=high,

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from arauto.core.campaign import Campaign, Variant
 from arauto.core.clock import Clock
 from arauto.core.tasks import end
@@ -20,6 +22,8 @@ INSTANT_S = 0.2
 """So long a screen waits for the newest (four times that where it has nothing to show); what takes longer is kept."""
 BREATH = 4.0
 """What took t to read is read again after 4 t at the earliest: it never takes more than a fifth of a core."""
+
+TOLD_MOST = 200
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ class Tallies:
         self.instant_s = instant_s
         self._known: dict[int, Tally] = {}
         self._reading: dict[int, asyncio.Task[Tally]] = {}
+        # What was told of each campaign against each control, and of what: telling takes long enough to be seen.
+        self._told: dict[tuple[int, str], tuple[tuple[object, ...], Experiment]] = {}
 
     async def read(self, campaign_id: int, control: str = "", *, patient: bool = False) -> Experiment | None:
         """The comparison as of some moment (``as_of_ms``); None while it is read for the first time.
@@ -47,17 +53,31 @@ class Tallies:
         known = await self._last(campaign)
         if known is None or self._rested(known):
             task = self._begin(campaign, variants)
-            if known is not None:
-                await asyncio.wait({task}, timeout=self.instant_s)
-            else:
+            if known is None:
                 await asyncio.wait({task}, timeout=None if patient else 4 * self.instant_s)
+            elif self._quick(known):  # else it will not be read within an instant this time, either
+                await asyncio.wait({task}, timeout=self.instant_s)
             if task.done():
                 known = task.result()
-        return None if known is None else await asyncio.to_thread(tell_experiment, campaign, variants, known, control)
+        return None if known is None else await self._tell(campaign, variants, known, control)
 
     def forget(self) -> None:
         """A visitor was erased: what is known is read anew, or from the store, which forgot it too."""
         self._known.clear()
+
+    async def _tell(
+        self, campaign: Campaign, variants: Sequence[Variant], tally: Tally, control: str = ""
+    ) -> Experiment:
+        """As :func:`tell_experiment`; of the same facts once."""
+        facts = (campaign, tuple(variants), tally.outcomes, tally.bots, tally.groups)
+        known = self._told.get((campaign.id, control))
+        if known is not None and known[0] == facts:
+            return msgspec.structs.replace(known[1], as_of_ms=tally.at_ms)
+        told = await asyncio.to_thread(tell_experiment, campaign, variants, tally, control)
+        if len(self._told) >= TOLD_MOST:
+            self._told.clear()
+        self._told[campaign.id, control] = facts, told
+        return told
 
     async def close(self) -> None:
         await end(*self._reading.values())
@@ -98,7 +118,9 @@ class Tallies:
 
     async def _read(self, campaign: Campaign, variants: Sequence[Variant]) -> Tally:
         tally = await read_tally(self._store, campaign, variants, self._clock)
-        self._known[campaign.id] = tally
         if not self._quick(tally):
             await self._store.tallies.keep(campaign.id, tally)
+            # Whoever looks next shall not wait for it.
+            await self._tell(campaign, variants, tally)
+        self._known[campaign.id] = tally
         return tally

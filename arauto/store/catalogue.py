@@ -20,7 +20,7 @@ from arauto.store.notices import send
 from arauto.store.records import AuditEntry, FirstKit, ModelRow, ReleaseRow
 
 _MOVES: dict[CampaignState, tuple[CampaignState, ...]] = {
-    "draft": ("live",),
+    "draft": ("live", "ended"),
     "live": ("paused", "ended"),
     "paused": ("live", "ended"),
     "ended": (),
@@ -238,12 +238,12 @@ class Catalogue:
         """Retire a variant, or bring it back. Raises :class:`NotFoundError`."""
         async with self._database.transaction() as connection:
             found = await connection.execute(
-                "UPDATE variants SET state = %s WHERE id = %s RETURNING campaign_id", [state, _key(variant_id)]
+                "UPDATE variants SET state = %s WHERE id = %s RETURNING campaign_id, name", [state, _key(variant_id)]
             )
             row = await found.fetchone()
             if row is None:
                 raise NotFoundError(f"there is no variant {variant_id}", field="variant_id", mend="list the variants")
-            await self._changed(connection, row["campaign_id"], actor, f"variant.{state}", {"variant": variant_id})
+            await self._changed(connection, row["campaign_id"], actor, f"variant.{state}", {"variant": row["name"]})
             return _variant(await _one(connection, _VARIANT + " WHERE id = %s", [variant_id]))
 
     async def audit(self, actor: str, action: str, target: str, detail: Mapping[str, Any]) -> None:

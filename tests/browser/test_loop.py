@@ -1,8 +1,10 @@
 """The whole way with nothing in between: Chromium, the snippet, a server process, PostgreSQL."""
 
+import asyncio
 import json
 import os
 import signal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -212,6 +214,18 @@ async def test_the_default_stays_when_the_server_is_gone(stage, names, visit, tm
 
 async def stop_and_look(context, server, url):
     os.kill(server.pid, signal.SIGTERM)
+    address = urlsplit(server.url)
+
+    async def shut():
+        try:
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+        except OSError:
+            return True
+        writer.close()
+        return False
+
+    # Asking the socket costs nothing, and loading a page half a second of a core.
+    await until(shut)
     page = await context.new_page()
     failed = []
     page.on("requestfailed", lambda request: failed.append(request.url))

@@ -12,20 +12,29 @@ from arauto.dashboard import render_report_html, write_pdf
 from arauto.dashboard.access import table
 from arauto.loop import Report
 from tests.browser.conftest import until
-from tests.browser.test_dashboard import TOO_WIDE, desk  # noqa: F401
+from tests.browser.test_dashboard import TOO_WIDE, desk, session  # noqa: F401
 from tools.browser import find_browser
 
 pytestmark = pytest.mark.browser
 
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
-SERIOUS = """axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations
-  .filter(({impact}) => impact === 'serious' || impact === 'critical')
+SERIOUS = """(only) => axe.run(document, {resultTypes: ['violations'], ...(only ? {runOnly: only} : {})})
+  .then(({violations}) => violations.filter(({impact}) => impact === 'serious' || impact === 'critical')
   .map(({id, nodes}) => `${id}: ${nodes[0].html.slice(0, 200)}`))"""
+COLOURS = ["color-contrast", "link-in-text-block"]
+"""All that a dark page can break that a light one keeps."""
+LAYOUT = [
+    *COLOURS, "aria-hidden-focus", "button-name", "input-button-name", "label", "link-name", "meta-viewport",
+    "nested-interactive", "scrollable-region-focusable", "select-name", "summary-name", "target-size",
+]  # fmt: skip
+"""What depends on which elements are seen, and how large they are: on a phone others are than at a desk."""
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 800}
 
 
-async def violations(page):
-    await page.evaluate(AXE)
-    return await page.evaluate(SERIOUS)
+async def violations(page, only=None):
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE)
+    return await page.evaluate(SERIOUS, only)
 
 
 def screens(campaign):
@@ -37,21 +46,34 @@ def screens(campaign):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("locale", "scheme", "width"), [("en-US", "light", 1280), ("pt-BR", "dark", 1280), ("pt-BR", "light", 360)]
-)
-async def test_no_screen_has_a_serious_violation(shop, desk, locale, scheme, width):  # noqa: F811
+@pytest.mark.parametrize(("locale", "language"), [("en-US", "en"), ("pt-BR", "pt-BR")])
+async def test_no_screen_has_a_serious_violation(shop, desk, locale, language):  # noqa: F811
+    """Every screen is opened once in each language, and looked at there: light and dark, at a desk and on a phone.
+
+    Structure and colours are the same in both languages: one of them is searched with axe, and both must fit.
+    """
     await shop.visits(12, clicks=4, load=300)
-    view = desk(locale=locale, color_scheme=scheme, viewport={"width": width, "height": 800})
+    view = desk(locale=locale, color_scheme="light", viewport=DESK)
     async with view as page:
         for path in screens(shop.campaign):
+            await page.emulate_media(color_scheme="light")
+            await page.set_viewport_size(DESK)
             answer = await page.goto(shop.url + path)
             assert answer.status == 200, path
-            assert await page.get_attribute("html", "lang") == ("en" if locale == "en-US" else "pt-BR")
-            assert await violations(page) == [], path
+            assert await page.get_attribute("html", "lang") == language
             assert await page.evaluate(TOO_WIDE) == [], path
-        await page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x.png>')")
+            if language == "en":
+                assert await violations(page) == [], path
+                await page.emulate_media(color_scheme="dark")
+                assert await violations(page, COLOURS) == [], path
+            await page.set_viewport_size(PHONE)
+            if language == "en":
+                assert await violations(page, LAYOUT) == [], path
+            assert await page.evaluate(TOO_WIDE) == [], path
+        spoilt = "document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x.png><button></button>')"
+        await page.evaluate(spoilt)
         assert "image-alt" in str(await violations(page)), "axe does look"
+        assert "button-name" in str(await violations(page, LAYOUT)), "on a phone, too"
         view.problems.clear()
 
 
@@ -72,10 +94,12 @@ async def test_someone_is_invited_and_holds_a_release_and_is_in_the_log(shop, de
         await admin.get_by_label("Name or mail address").fill(name)
         await admin.locator("#role").select_option("approver")
         await admin.get_by_role("button", name="Make the invitation").click()
+        # Whole, as it is sent: the page adds the server's address.
+        await admin.wait_for_function("document.querySelector('code.whole').textContent.startsWith('http')")
         link = await admin.locator("code.whole").inner_text()
-    async with visit(shop.url + link, locale="pt-BR") as page:
-        await page.get_by_label("Nova senha").fill("quatro palavras bem comuns")
-        await page.get_by_label("A nova outra vez").fill("quatro palavras bem comuns")
+    async with visit(link, locale="pt-BR") as page:
+        await page.get_by_label("Nova senha", exact=True).fill("quatro palavras bem comuns")
+        await page.get_by_label("Repita a nova senha").fill("quatro palavras bem comuns")
         await page.get_by_role("button", name="Entrar").click()
         await page.wait_for_url("**/dashboard")
         assert not await page.get_by_role("link", name="Usuários").is_visible()
@@ -90,7 +114,7 @@ async def test_someone_is_invited_and_holds_a_release_and_is_in_the_log(shop, de
         await page.get_by_text("revertida", exact=True).first.wait_for()
         await page.get_by_role("link", name="Auditoria").click()
         told = await page.locator("table.log").inner_text()
-        assert f"user:{name}" in told
+        assert name in told
         assert "liberação revertida" in told
 
 
@@ -115,9 +139,7 @@ async def test_changes_are_pushed_and_a_half_filled_form_stays(shop, desk):  # n
     """One request for the stream, none after; what was typed is not lost when the numbers change."""
     async with desk() as page:
         asked = []
-        page.on(
-            "request", lambda request: asked.append(request.url) if request.url.endswith("/experiment/live") else None
-        )
+        page.on("request", lambda request: asked.append(request.url) if "/experiment/live?" in request.url else None)
         await page.goto(f"{shop.url}/dashboard/campaigns/{shop.campaign}/experiment")
         await shop.visits(8, clicks=2)
         await until(lambda: page.evaluate("document.querySelectorAll('table.cards tbody tr').length === 2"))

@@ -28,7 +28,7 @@ def test_a_release_from_the_terminal(run, home):
     (home / "texts.json").write_text(json.dumps([{"title": "three", "description": "d", "image_suggestion": "i"}]))
     words = ["release", "start", "cha", "--texts", "texts.json", "--guardrail", "ctr=0.5", "--steps", "50,100"]
     begun = run(*words).stdout
-    assert "Iniciado: 50%" in begun or "Fica em 50%" in begun
+    assert "Iniciada: 50%" in begun or "Fica em 50%" in begun
     assert "proteção" in begun
     with arauto.open() as app:
         for _ in range(150):
@@ -38,9 +38,9 @@ def test_a_release_from_the_terminal(run, home):
     held = json.loads(run("release", "hold", "cha", "--json").stdout)
     assert held["status"] == "held"
     assert held["exposures"] > 40
-    assert "parado" in run("release", "show", "cha").stdout
+    assert "parada" in run("release", "show", "cha").stdout
     run("release", "resume", "cha")
-    assert "revertido" in run("release", "rollback", "cha").stdout
+    assert "revertida" in run("release", "rollback", "cha").stdout
     assert "is rolled_back" in run("release", "hold", "cha", code=5).stderr
     (home / "plan.yaml").write_text("allocation: top_two\nalpha: 0.1\n")
     again = json.loads(run("release", "start", "cha", "--plan", "plan.yaml", "--json").stdout)

@@ -1,6 +1,8 @@
 """The pages behind the session, over a real database."""
 
+import asyncio
 import re
+import time
 
 import pytest
 
@@ -8,6 +10,7 @@ from arauto.core.brief import Brief, Message
 from arauto.core.campaign import CampaignPlan, Copy, Origin
 from arauto.core.errors import StoreError
 from arauto.dashboard import SESSION_COOKIE, Sessions, live
+from arauto.dashboard.live import Part
 from arauto.dashboard.sessions import SESSION_MS
 from tests.dashboard.conftest import HOST, TOKEN
 
@@ -209,3 +212,34 @@ async def test_the_demo_page_shows_the_campaign_that_went_live_last(web, runtime
     portuguese = await web.get("/demo", params={"lang": "pt-BR"})
     assert re.search(r'<html lang="pt-BR">.*Recusar', portuguese.text, re.DOTALL)
     assert "set-cookie" not in portuguese.headers, "nothing is kept before consent"
+
+
+async def test_what_was_made_before_an_action_is_not_laid_over_what_came_of_it(inside, runtime):
+    """A page that is opened renews the part that is kept for all; a part begun earlier does not take its place."""
+    campaign = await launch(runtime, "watch")
+    path = f"/dashboard/campaigns/{campaign.id}"
+    assert 'badge live">live' in (await inside.get(f"{path}/live")).text
+    await inside.post(f"{path}/state", data={"state": "paused"}, headers={"Origin": HOST})
+    page = await inside.get(path)
+    assert 'badge paused">paused' in page.text
+    part = await inside.get(f"{path}/live")
+    assert 'badge paused">paused' in part.text
+    assert f"tag={part.headers['etag'].strip(chr(34))}" in page.text, "the stream goes on from what the page shows"
+
+
+async def test_a_part_that_was_begun_earlier_does_not_replace_a_later_page():
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def make():
+        begun.set()
+        await go.wait()
+        return "old"
+
+    part = Part(make, 2.0)
+    slow = asyncio.create_task(part.read())
+    await begun.wait()
+    await part.put("new", time.monotonic())
+    go.set()
+    assert await slow == "new"
+    await part.put("older", 0.0)
+    assert await part.read() == "new"

@@ -81,8 +81,10 @@ async def test_a_turn_is_begun_watched_and_a_text_of_it_staged(inside, runtime, 
 async def test_what_cannot_be_learnt_from_is_told(inside, runtime, at):
     await send(inside, f"{at}/start", data="own", iterations="2", batch="8")
     await runtime.store.jobs.run_worker(wait=False)
-    assert "no campaign has shown two texts yet" in (await inside.get(at)).text
-    for name, table, told in (("few", frame(6), "give at least 20"), ("noise", frame(80, shown=2), "The gate is shut")):
+    assert "No campaign has shown two texts yet" in (await inside.get(at)).text
+    assert "Nenhuma campanha exibiu dois textos ainda" in (await inside.get(at, params={"lang": "pt-BR"})).text
+    await inside.get(at, params={"lang": "en"})
+    for name, table, told in (("few", frame(6), "20 are needed"), ("noise", frame(80, shown=2), "The gate is shut")):
         table.write_csv(runtime.settings.home / "feedback" / f"{name}.csv")
         await send(inside, f"{at}/start", data=f"{name}.csv", iterations="2", batch="8")
         await runtime.store.jobs.run_worker(wait=False)

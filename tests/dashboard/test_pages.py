@@ -106,7 +106,7 @@ def test_copy_is_escaped_everywhere():
     assert "<script>alert(1)</script>" in Page(html).text
 
 
-@pytest.mark.parametrize(("state", "told"), [("retired", "retired"), ("staged", "in a release")])
+@pytest.mark.parametrize(("state", "told"), [("retired", "retired"), ("staged", "staged")])
 def test_a_variant_that_is_not_live_says_so(state, told):
     variants = [made.variant(0), made.variant(1, state=state)]
     html = render_report_html(made.report(variants=variants, rows=[made.totals(1, 10, 1)]), "en")

@@ -33,7 +33,7 @@ async def test_a_campaign_goes_from_a_sentence_to_a_page_that_shows_it(inside, r
     number = await begin(web)
     at = f"/dashboard/campaigns/{number}"
     page = await web.get(f"{at}/brief")
-    assert 'value="1299.90"' in page.text
+    assert 'value="1299,90"' in page.text
     form = form_of((await store.catalogue.campaign(int(number))).brief)
     typed = {**form, "link": "shop.example", "offer.was": "1"}
     await send(web, f"{at}/brief/keep", **typed)
@@ -69,6 +69,8 @@ async def test_a_campaign_goes_from_a_sentence_to_a_page_that_shows_it(inside, r
     assert "Saved" in (await send(web, f"{at}/texts/save", **good)).text
     out = await send(web, f"{at}/texts/choose", variant="d", **{"in": "no"})
     assert "Texts to be shown: 3 of 4" in out.text
+    typed = await send(web, f"{at}/texts/choose", **{**good, "variant": "d", "title": "Meio escrito", "in": "no"})
+    assert 'value="Meio escrito"' in typed.text, "an edit stays that was not kept yet"
     kept = await store.catalogue.variants(int(number))
     assert kept[0].copy.title == good["title"]
     assert kept[0].origin.engine == "given"
@@ -191,10 +193,16 @@ def test_many_faults_are_told_at_once():
 
 
 @pytest.mark.parametrize(
-    ("typed", "price"), [("1.299,90", "1299.90"), ("1,299.90", "1299.90"), ("R$ 99", "99"), ("1.299", "1299")]
-)
-def test_amounts_are_read_as_either_language_writes_them(typed, price):
-    brief, faults = read_form(form_of(FULL) | {"offer.price": typed, "offer.currency": "brl"}, FULL)
+    ("typed", "language", "price"),
+    [
+        ("1.299,90", "pt-BR", "1299.90"), ("1,299.90", "pt-BR", "1299.90"), ("R$ 99", "pt-BR", "99"),
+        ("1.299", "pt-BR", "1299"), ("1299,9", "en", "1299.9"), ("1,299", "en", "1299"),
+        ("1,299,000.5", "en", "1299000.5"),
+    ],
+)  # fmt: skip
+def test_amounts_are_read_as_either_language_writes_them(typed, language, price):
+    form = form_of(FULL) | {"offer.price": typed, "offer.currency": "brl", "language": language}
+    brief, faults = read_form(form, FULL)
     assert not faults
     assert str(brief.offer.price) == price
 
@@ -227,3 +235,39 @@ async def test_a_draft_is_launched_as_its_plan_says(inside, runtime):
     states = [one.state for one in await runtime.store.catalogue.variants(int(number))]
     assert states.count("live") == 1
     assert "Hold here" in (await inside.get(f"{path}/rollout")).text
+
+
+@pytest.mark.parametrize(
+    ("typed", "product"),
+    [
+        ("Crie um anúncio para um smartwatch focado em saúde.", "smartwatch"),
+        ("Assinatura de café, R$ 49,90 por mês, até 24/12/2027.", "assinatura de café"),
+        ("Minha loja vende bolsas de couro", "bolsas de couro"),
+        ("Quero anunciar meu curso de violão", "curso de violão"),
+        ("We sell handmade leather bags", "handmade leather bags"),
+    ],
+)
+async def test_a_sentence_may_begin_with_the_product(inside, runtime, typed, product):
+    number = await begin(inside, typed)
+    brief = (await runtime.store.catalogue.campaign(int(number))).brief
+    assert (brief.product, brief.prompt) == (product, typed)
+
+
+async def test_a_draft_is_discarded(inside, runtime):
+    path = f"/dashboard/campaigns/{await begin(inside)}"
+    assert "Discard the draft" in (await inside.get(path)).text
+    assert (await send(inside, f"{path}/state", state="ended")).status_code == 422
+    done = await inside.post(f"{path}/state", data={"state": "ended", "sure": "yes"}, headers=FROM_HERE)
+    assert done.headers["location"] == f"{path}?done=campaign_ended"
+    assert "No draft is open" in (await inside.get("/dashboard/new")).text
+
+
+async def test_what_a_thousand_impressions_cost_is_part_of_the_plan(inside, runtime):
+    number = await begin(inside)
+    at = f"/dashboard/campaigns/{number}"
+    await send(inside, f"{at}/brief/apply", **form_of((await runtime.store.catalogue.campaign(int(number))).brief))
+    plan = {"allocation": "thompson", "assignment": "decision", "holdout": "0", "attribution": "7", "ramp": "all"}
+    refused = await send(inside, f"{at}/plan/apply", **plan, cpm="dear")
+    assert "zero to a million" in refused.text
+    await send(inside, f"{at}/plan/apply", **plan, cpm="18,50")
+    assert (await runtime.store.catalogue.campaign(int(number))).plan.cpm == 18.5

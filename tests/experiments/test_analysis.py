@@ -138,6 +138,7 @@ def test_every_move_has_a_sentence(language):
     ]
     told = [explain_move(move, language) for move in moves]
     assert len(set(told)) == len(moves)
-    assert "ctr" in told[0]
+    assert {"pt-BR": "taxa de cliques", "en": "click rate"}[language] in told[0]
+    assert "(−50" in told[0]
     assert "5%" in told[0]
     assert "30" in told[0]

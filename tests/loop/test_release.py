@@ -134,7 +134,7 @@ async def test_a_bad_change_is_rolled_back_soon_after_the_commit_that_shows_it(r
     move = gone.moves[-1].move
     assert (move.action, move.guardrail, move.actor) == ("rollback", "ctr", "arauto")
     assert move.readings[0].high < 0
-    assert "ctr" in gone.text["pt-BR"]
+    assert "taxa de cliques" in gone.text["pt-BR"]
     assert gone.exposures < 500
     await until(lambda: _all_old(traffic))
     audit = await runtime.store.catalogue.audit_log()

@@ -106,6 +106,8 @@ async def test_what_took_long_is_not_read_again_at_once(store, clock, bandit, ta
     clock.advance(399_000)
     assert await tallies.read(made.id) == first
     clock.advance(1_000)
+    assert await tallies.read(made.id) == first, "nobody waits for what took longer than an instant"
+    await asyncio.gather(*tallies._reading.values())
     assert await tallies.read(made.id) == await anew(store, made, clock)
 
 
@@ -155,3 +157,18 @@ async def test_a_failure_is_told_to_who_waits_and_logged(store, bandit, tallies,
         await tallies.read(made.id)
     assert "could not be read" in caplog.text
     assert not tallies._reading
+
+
+async def test_the_same_facts_are_told_once(store, clock, bandit, tallies, monkeypatch):
+    made, _ = bandit
+    first = await tallies.read(made.id)
+    told = []
+    monkeypatch.setattr("arauto.loop.tallies.tell_experiment", lambda *facts: told.append(facts) or first)
+    clock.advance(60_000)
+    again = await tallies.read(made.id)
+    assert (told, again) == ([], msgspec.structs.replace(first, as_of_ms=first.as_of_ms + 60_000))
+    await tallies.read(made.id, "b")
+    assert len(told) == 1
+    await store.catalogue.set_campaign_state(made.id, "live", "test")
+    await tallies.read(made.id)
+    assert len(told) == 2

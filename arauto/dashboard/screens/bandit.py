@@ -102,13 +102,11 @@ def _chances(counts: Mapping[int, list[tuple[float, float]]], goal: Goal) -> Mea
         k, n = (np.array([counts[arm][place][side] for arm in arms]) for side in (0, 1))
         if goal == "rating":
             k = np.clip((k - n) / 4.0, 0.0, n)
-        if not n.sum():
-            for arm in arms:
-                told[arm].append(None)
-            continue
-        found = chance_to_win(k, n, np.random.default_rng(0), DRAWS)
-        for arm, chance in zip(arms, found.tolist(), strict=True):
-            told[arm].append(chance)
+        # Of what nobody has seen yet the prior alone would speak, and it would often speak loudest.
+        seen = n > 0
+        found = iter(chance_to_win(k[seen], n[seen], np.random.default_rng(0), DRAWS).tolist() if seen.any() else ())
+        for arm, there in zip(arms, seen.tolist(), strict=True):
+            told[arm].append(next(found) if there else None)
     return told
 
 

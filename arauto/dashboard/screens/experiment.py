@@ -29,8 +29,7 @@ async def values(view: View) -> dict[str, Any]:
     if found is None:
         return {"heading": campaign.name, "campaign": campaign, "x": None}
     variants = await store.catalogue.variants(view.id)
-    days = await _days_left(view, found)
-    chart = await asyncio.to_thread(_chart, found, words)
+    days, chart = await asyncio.gather(_days_left(view, found), asyncio.to_thread(_chart, found, words))
     return {
         "heading": campaign.name,
         "campaign": campaign,

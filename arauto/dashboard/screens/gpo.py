@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +23,8 @@ from arauto.gpo import LEAST_PAIRS, GateReport
 from arauto.loop import NewTurn, Turn, add_copies, can_train, feedback_files, findings_of, read_turns, turn_later
 
 CANDIDATE = "text:candidate"
+_NONE = "no campaign has shown two texts yet"
+_FEW = re.compile(r"holds (\d+) tests with two different arms .*?(\d+)")
 ITERATIONS, BATCHES = (2, 8, 16, 32, 64), (8, 32, 64, 128)
 TURNS = 10
 Series = Sequence[tuple[str, Sequence[float | None]]]
@@ -38,6 +42,11 @@ async def values(view: View) -> dict[str, Any]:
     if job is not None and job.state == "failed" and turns and turn is turns[0] and _shut(turn):
         # The reasons stand below, in the reader's language.
         job = msgspec.structs.replace(job, error=view.words("gpo_gate_shut"))
+    elif job is not None and (few := _FEW.search(job.error)):
+        told = view.words("gpo_few_tests", n=view.words.number(int(few[1])), least=few[2])
+        job = msgspec.structs.replace(job, error=told)
+    elif job is not None and _NONE in job.error:
+        job = msgspec.structs.replace(job, error=view.words("gpo_no_tests"))
     fresh = forms.get(CANDIDATE, {})
     variants = await store.catalogue.variants(view.id)
     copy = Copy(**{part: fresh.get(part, "") for part in PARTS})
@@ -103,6 +112,10 @@ def _figures(turn: Turn, words: Words) -> list[Figure]:
 
 def _figure(key: str, series: Series, decimals: int, words: Words) -> Figure:
     title = words(f"{key}_title")
+    known = [value for _, values_ in series for value in values_ if value is not None]
+    if span := max(known, default=0.0) - min(known, default=0.0):
+        # As many places as it takes to tell the ticks apart.
+        decimals = max(decimals, min(6, math.ceil(-math.log10(span / 4))))
     # At the end of a line there is room for a number; the legend says whose it is.
     lines = [
         Line(name=str(hue + 1) if len(series) > 1 else "", hue=hue, values=known)

@@ -11,7 +11,7 @@ from arauto.dashboard.words import RefusedError
 from arauto.loop import change_plan
 from arauto.store import Store
 
-NAMES = ("allocation", "assignment", "holdout", "attribution", "ramp", "baseline", "steps", "budget", "rails")
+NAMES = ("allocation", "assignment", "holdout", "attribution", "cpm", "ramp", "baseline", "steps", "budget", "rails")
 
 
 async def values(view: View) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import msgspec
 
+from arauto.core.errors import NotFoundError
 from arauto.dashboard.screen import OWN, Action, Deed, Done, File, Screen, View
+from arauto.dashboard.screens.audit import who
 from arauto.dashboard.words import RefusedError
 
 DEEDS = ("visitor.erase", "visitor.export")
@@ -17,13 +19,17 @@ LATELY = 200
 async def values(view: View) -> dict[str, Any]:
     """The requests answered lately; visitors appear in them by a keyed hash only."""
     log = await view.runtime.store.catalogue.audit_log(LATELY)
-    return {"entries": [entry for entry in log if entry.action in DEEDS]}
+    return {"entries": [(entry, who(entry.actor, view.words)) for entry in log if entry.action in DEEDS]}
 
 
 async def export(deed: Deed) -> Done:
     """Everything kept of a visitor, as JSON."""
     visitor = _visitor(deed)
-    body = msgspec.json.format(msgspec.json.encode(await deed.runtime.export(visitor)), indent=2)
+    try:
+        kept = await deed.runtime.export(visitor)
+    except NotFoundError:
+        raise RefusedError("visitor_unknown", "visitor") from None
+    body = msgspec.json.format(msgspec.json.encode(kept), indent=2)
     tomb = deed.runtime.book.tomb(visitor)
     await deed.runtime.store.catalogue.audit(deed.person.actor, "visitor.export", f"tomb:{tomb}", {})
     return Done(file=File(body, "visitor.json", "application/json"))

@@ -50,7 +50,9 @@ def _steps(release: Release, words: Words) -> list[tuple[str, str]]:
     rolled = release.status == "rolled_back"
     told = []
     for share in release.plan.steps:
-        if share == release.share and not rolled:
+        if rolled:
+            kind = "off"
+        elif share == release.share:
             kind = "now"
         else:
             kind = "past" if share < release.share or release.status == "done" else "coming"
@@ -61,16 +63,13 @@ def _steps(release: Release, words: Words) -> list[tuple[str, str]]:
 def _evidence(release: Release, words: Words) -> Figure:
     safe = -math.log(release.plan.alpha)
     harmful = math.log(len(release.plan.guardrails) / release.plan.alpha)
-    rows = [
-        Evidence(
-            name=reading.name,
-            safety=reading.safety / safe,
-            harm=reading.harm / (harmful - math.log(reading.stake)),
-            text=words("evidence_words", name=reading.name, safety=words.percent(max(0.0, reading.safety / safe), 0),
-                       harm=words.percent(max(0.0, reading.harm / (harmful - math.log(reading.stake))), 0)),
-        )
-        for reading in release.readings
-    ]  # fmt: skip
+    rows = []
+    for reading in release.readings:
+        name = _rail(reading.name, words)
+        safety, harm = reading.safety / safe, reading.harm / (harmful - math.log(reading.stake))
+        shares = {"safety": words.percent(max(0.0, safety), 0), "harm": words.percent(max(0.0, harm), 0)}
+        text = words("evidence_words", name=name, **shares)
+        rows.append(Evidence(name=name, safety=safety, harm=harm, text=text))
     title = words("evidence")
     return figure(
         lambda width: evidence_chart(
@@ -94,7 +93,12 @@ def _effects(release: Release, words: Words) -> Figure | None:
     ceilings = {rail.name for rail in release.plan.guardrails if rail.kind == "ceiling"}
     drawn = [
         charts.Arm(
-            name=one.name, hue=place, value=one.change, low=one.low, high=one.high, text=words.signed(one.change)
+            name=_rail(one.name, words),
+            hue=place,
+            value=one.change,
+            low=one.low,
+            high=one.high,
+            text=words.signed(one.change),
         )
         for place, one in enumerate(release.readings)
         if one.name not in ceilings and one.change is not None and one.low is not None and one.high is not None
@@ -121,17 +125,22 @@ def _effects(release: Release, words: Words) -> Figure | None:
     )
 
 
+def _rail(name: str, words: Words) -> str:
+    """A guardrail's name in the reader's language; of one's own metric, as it was given."""
+    return words(f"rail_{name}") if words.has(f"rail_{name}") else name
+
+
 def _reading(release: Release, place: int, words: Words) -> dict[str, Any]:
     one, rail = release.readings[place], release.plan.guardrails[place]
     # A ceiling is held against the plain rate; the others against the control.
     ceiling = rail.kind == "ceiling"
     write = words.percent if ceiling else words.signed
-    between = ""
+    between = "" if one.change is None else words("unbounded")
     if one.low is not None and one.high is not None:
         between = words("between", low=write(one.low), high=write(one.high))
     return {
         "name": one.name,
-        "told": words(f"rail_{one.name}") if words.has(f"rail_{one.name}") else "",
+        "told": _rail(one.name, words),
         "kind": words(f"rail_{rail.kind}"),
         "bad": words(f"bad_{rail.bad}"),
         "change": NONE if one.change is None else write(one.change),

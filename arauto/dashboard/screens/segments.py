@@ -6,6 +6,7 @@ Segments are found from what visitors with consent met on the site; nothing sens
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from arauto.loop import Segments
 MOST = 10_000
 """The largest lookalike audience that is built here."""
 SEEDS, LEAST_SEEDS = 500, 10
+NO_ENCODER = hashlib.sha256().hexdigest()
+"""Of an audience that has learned no encoder: nothing that a reader could look up."""
 WAIT_S = 0.5
 """So long a page waits for the audience to be in memory; then it says that it is being read, and is renewed."""
 
@@ -63,6 +66,7 @@ async def values(view: View) -> dict[str, Any]:
     best = await _best(view)
     return {
         "found": found,
+        "encoder": "" if found.encoder == NO_ENCODER else found.encoder[:12],
         "chart": chart,
         "cards": [
             {"segment": one, "name": names[one.id], "hue": place % charts.HUES, "best": best.get(one.id, [])}

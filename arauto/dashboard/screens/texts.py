@@ -127,6 +127,8 @@ async def choose(deed: Deed) -> Done:
     variant = known.get(deed.form.get("variant", ""))
     if variant is None:
         raise NotFoundError("has no such variant", field="variant", mend="list the variants")
+    if "title" in deed.form:  # sent with the form that it is edited in: what was typed stays
+        await keep(deed)
     state = "live" if deed.form.get("in") == "yes" else "retired"
     await store.catalogue.set_variant_state(variant.id, state, deed.person.actor)  # type: ignore[arg-type]
     return Done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from arauto.core.errors import ConflictError, InputError
 from arauto.core.people import USER_ROLES
 from arauto.dashboard.screen import OWN, Action, Deed, Done, Screen, View
 from arauto.dashboard.words import RefusedError
@@ -16,8 +17,15 @@ async def values(view: View) -> dict[str, Any]:
 
 async def invite(deed: Deed) -> Done:
     """A new user; the link is shown once."""
-    users = deed.runtime.store.users
-    user, code = await users.invite(deed.form.get("name", ""), deed.form.get("role", ""), deed.person.actor)
+    users, name = deed.runtime.store.users, deed.form.get("name", "")
+    try:
+        user, code = await users.invite(name, deed.form.get("role", ""), deed.person.actor)
+    except ConflictError:
+        raise RefusedError("name_taken", "name", name=name.strip().lower()) from None
+    except InputError as fault:
+        if fault.field != "name":
+            raise
+        raise RefusedError("user_name", "name") from None
     return Done(shown={"shown": {"name": user.name, "path": f"/invitation?code={code}"}})
 
 

@@ -165,6 +165,9 @@ function adorn() {
     const here = code.dataset.here ?? '';
     if (code.textContent?.includes(here) && here !== location.origin) code.textContent = code.textContent.replaceAll(here, location.origin);
   }
+  for (const path of document.querySelectorAll('[data-path]')) {
+    if (path.textContent?.startsWith('/')) path.textContent = location.origin + path.textContent;
+  }
   for (const copy of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll('[data-copy]'))) {
     if (navigator.clipboard) copy.hidden = false;
   }
