@@ -18,23 +18,14 @@ from tools.browser import find_browser
 pytestmark = pytest.mark.browser
 
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
-SERIOUS = """(only) => axe.run(document, {resultTypes: ['violations'], ...(only ? {runOnly: only} : {})})
-  .then(({violations}) => violations.filter(({impact}) => impact === 'serious' || impact === 'critical')
+SERIOUS = """axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations
+  .filter(({impact}) => impact === 'serious' || impact === 'critical')
   .map(({id, nodes}) => `${id}: ${nodes[0].html.slice(0, 200)}`))"""
-COLOURS = ["color-contrast", "link-in-text-block"]
-"""All that a dark page can break that a light one keeps."""
-LAYOUT = [
-    *COLOURS, "aria-hidden-focus", "button-name", "input-button-name", "label", "link-name", "meta-viewport",
-    "nested-interactive", "scrollable-region-focusable", "select-name", "summary-name", "target-size",
-]  # fmt: skip
-"""What depends on which elements are seen, and how large they are: on a phone others are than at a desk."""
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 800}
 
 
-async def violations(page, only=None):
-    if not await page.evaluate("'axe' in window"):
-        await page.evaluate(AXE)
-    return await page.evaluate(SERIOUS, only)
+async def violations(page):
+    await page.evaluate(AXE)
+    return await page.evaluate(SERIOUS)
 
 
 def screens(campaign):
@@ -46,34 +37,21 @@ def screens(campaign):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("locale", "language"), [("en-US", "en"), ("pt-BR", "pt-BR")])
-async def test_no_screen_has_a_serious_violation(shop, desk, locale, language):  # noqa: F811
-    """Every screen is opened once in each language, and looked at there: light and dark, at a desk and on a phone.
-
-    Structure and colours are the same in both languages: one of them is searched with axe, and both must fit.
-    """
+@pytest.mark.parametrize(
+    ("locale", "scheme", "width"), [("en-US", "light", 1280), ("pt-BR", "dark", 1280), ("pt-BR", "light", 360)]
+)
+async def test_no_screen_has_a_serious_violation(shop, desk, locale, scheme, width):  # noqa: F811
     await shop.visits(12, clicks=4, load=300)
-    view = desk(locale=locale, color_scheme="light", viewport=DESK)
+    view = desk(locale=locale, color_scheme=scheme, viewport={"width": width, "height": 800})
     async with view as page:
         for path in screens(shop.campaign):
-            await page.emulate_media(color_scheme="light")
-            await page.set_viewport_size(DESK)
             answer = await page.goto(shop.url + path)
             assert answer.status == 200, path
-            assert await page.get_attribute("html", "lang") == language
+            assert await page.get_attribute("html", "lang") == ("en" if locale == "en-US" else "pt-BR")
+            assert await violations(page) == [], path
             assert await page.evaluate(TOO_WIDE) == [], path
-            if language == "en":
-                assert await violations(page) == [], path
-                await page.emulate_media(color_scheme="dark")
-                assert await violations(page, COLOURS) == [], path
-            await page.set_viewport_size(PHONE)
-            if language == "en":
-                assert await violations(page, LAYOUT) == [], path
-            assert await page.evaluate(TOO_WIDE) == [], path
-        spoilt = "document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x.png><button></button>')"
-        await page.evaluate(spoilt)
+        await page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x.png>')")
         assert "image-alt" in str(await violations(page)), "axe does look"
-        assert "button-name" in str(await violations(page, LAYOUT)), "on a phone, too"
         view.problems.clear()
 
 
