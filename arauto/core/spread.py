@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -119,14 +120,14 @@ def _at_worker(work: Callable[[Any, Any], Any], box: list[Any], part: Any) -> An
 
 def _connected(address: str) -> Any:
     """The module ``ray``, connected; once a process."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours reports home
+    guard(address)
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError:
         raise InputError("ray is not installed", field="ray_address", mend="pip install 'arauto[ray]'") from None
     if not ray.is_initialized():
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, OSError, RuntimeError, ValueError) as failure:
             raise EngineError(
                 f"no Ray answers at {address!r}: {str(failure).splitlines()[0][:200] if str(failure) else failure!r}",
@@ -134,3 +135,11 @@ def _connected(address: str) -> Any:
                 mend="`ray start --head` there, or give `local`",
             ) from failure
     return ray
+
+
+def guard(address: str) -> None:
+    """What Ray must find in the environment: that it reports home nothing, and, for a Ray of our own, a token that
+    whoever wants it to run something has to show: it listens on every interface."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}

@@ -11,7 +11,7 @@ import pytest
 from arauto.audience import Recipe, counted, encode_states, fit
 from arauto.audience import linear as audience_linear
 from arauto.core.errors import ConflictError, EngineError
-from arauto.core.spread import RETRIES, Spread, Stopped
+from arauto.core.spread import LOCAL, RETRIES, Spread, Stopped, guard
 from arauto.federated import Training, train
 from arauto.federated.clicks import gradient
 from tests.audience.planted import filled, log
@@ -22,11 +22,18 @@ ray = importlib.import_module("ray")
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Two workers, whatever the machine has; the product connects to what it finds.
+    # Two workers, whatever the machine has, that do not stand back (nice 15) for the other tests.
+    os.environ["RAY_worker_niceness"] = "0"
+    guard(LOCAL)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
+
+
+def test_nothing_is_reported_home_and_a_stranger_is_not_let_in():
+    """Ray's own settings say so; that a Ray of ours refuses who has no token was tried by hand."""
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert (os.environ["RAY_AUTH_MODE"], len(os.environ["RAY_AUTH_TOKEN"])) == ("token", 64)
 
 
 def test_answers_are_those_of_one_process():
