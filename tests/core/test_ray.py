@@ -23,9 +23,11 @@ ray = importlib.import_module("ray")
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     # Two workers, whatever the machine has, that do not stand back (nice 15) for the other tests.
-    os.environ["RAY_worker_niceness"] = "0"
     guard(LOCAL)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        _system_config={"worker_niceness": 0},
+    )  # fmt: skip
     yield
     ray.shutdown()
 
