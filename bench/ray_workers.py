@@ -114,14 +114,14 @@ class Killer:
         self._plain: Callable[[Any, Any], Any] = spread._answer
 
     def __enter__(self) -> Self:
-        spread._answer = self._heard
+        spread._answer = self._heard  # type: ignore[assignment]
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
         self._thread.join()
-        spread._answer = self._plain
+        spread._answer = self._plain  # type: ignore[assignment]
 
     def _heard(self, ray: Any, reference: Any) -> Any:
         answer = self._plain(ray, reference)

@@ -55,7 +55,7 @@ def _vectors(shared: _Shared, states: Sequence[bytes]) -> Floats:
 def write_vectors(path: Path | str, encoder: Encoder, visitors: Sequence[UUID], vectors: Floats) -> int:
     """Write an index file (:meth:`VisitorIndex.load`) of the vectors that say something; a key is the place of its
     visitor in the file's array ``visitors`` (× 16 bytes). Returns how many."""
-    real = vectors.any(axis=1)
+    real = np.any(vectors, axis=1)
     kept = [visitor.bytes for visitor, known in zip(visitors, real.tolist(), strict=True) if known]
     body = io.BytesIO()
     np.savez(
