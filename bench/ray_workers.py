@@ -114,7 +114,7 @@ class Killer:
         self._plain: Callable[[Any, Any], Any] = spread._answer
 
     def __enter__(self) -> Self:
-        spread._answer = self._heard  # type: ignore[assignment]
+        spread._answer = self._heard
         self._thread.start()
         return self
 
