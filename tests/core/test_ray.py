@@ -17,13 +17,13 @@ from arauto.federated.clicks import gradient
 from tests.audience.planted import filled, log
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore")]
-ray = importlib.import_module("ray")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     # Two workers, whatever the machine has, that do not stand back (nice 15) for the other tests.
-    guard(LOCAL)
+    guard(LOCAL)  # before the import, which reads it
+    ray = importlib.import_module("ray")
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         _system_config={"worker_niceness": 0},
