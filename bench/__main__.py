@@ -22,6 +22,7 @@ NAMES = (
     "replay",
     "crash",
     "faults",
+    "ray_workers",
     "scale",
     "capacity",
     "soak",

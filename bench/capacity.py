@@ -61,10 +61,11 @@ def costs() -> Costs:
     )
 
 
-def machines(rate: int, cost: Costs) -> dict[str, Any]:
-    """For ``rate`` decisions a second, each with its events."""
+def machines(rate: int, cost: Costs, kept: float) -> dict[str, Any]:
+    """For ``rate`` decisions a second, each with its events; ``kept`` is what a process beside another does of what one
+    alone does."""
     events = rate * EVENTS
-    cores = (rate * cost.decide + events * cost.event) / 1e6 / USED
+    cores = (rate * cost.decide + events * cost.event) / 1e6 / USED / kept
     processes = max(2, int(np.ceil(cores)))
     written = events * cost.event_database / 1e6 / USED
     needs = {
@@ -113,6 +114,7 @@ def main() -> dict[str, Any]:
     """The table, the check, the waiting times."""
     cost = costs()
     checked = check()
+    kept = min(1.0, *(one["measured_of_model"] for one in checked.values()))
     return {
         "what": "machines for so many decisions a second, from measured costs",
         "costs_us": msgspec.structs.asdict(cost),
@@ -121,8 +123,9 @@ def main() -> dict[str, Any]:
             "used": USED,
             "cores_a_machine": CORES,
             "database_cores": DATABASE_CORES,
+            "a_process_beside_another": kept,
         },
-        "machines": [machines(rate, cost) for rate in RATES],
+        "machines": [machines(rate, cost, kept) for rate in RATES],
         "model_against_two_processes": checked,
         "waiting": {str(used): wait(cost.decide / 1e6, used) for used in (0.3, 0.5, 0.6, 0.8, 0.9, 0.95)},
         "passed": abs(checked["decisions"]["measured_of_model"] - 1) <= 0.1,

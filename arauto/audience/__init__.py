@@ -1,11 +1,12 @@
 """Who is like whom, and what worked for them: encoder, visitor index, segments, offers."""
 
+from arauto.audience.batch import encode_states, write_vectors
 from arauto.audience.encoder import DIMENSIONS, About, Encoder, TextEncoder, code_of, encoder_of, fit
 from arauto.audience.evaluate import OURS, Evaluation, Row, evaluate
 from arauto.audience.foreign import open_annoy, open_faiss, write_faiss
 from arauto.audience.index import EXACT_BELOW, VisitorIndex
 from arauto.audience.interactions import Interactions, Split, interactions_of, leave_last_out
-from arauto.audience.linear import Recipe, Statistics
+from arauto.audience.linear import Recipe, Statistics, counted
 from arauto.audience.offers import Candidate, Offer, Policy, Tally, choose, tally
 from arauto.audience.pgvector import PgVectors
 from arauto.audience.ranking import Measured, Quality
@@ -53,6 +54,8 @@ __all__ = [
     "adjusted_rand",
     "choose",
     "code_of",
+    "counted",
+    "encode_states",
     "encoder_of",
     "evaluate",
     "fit",
@@ -67,4 +70,5 @@ __all__ = [
     "touch_of",
     "unpack",
     "write_faiss",
+    "write_vectors",
 ]

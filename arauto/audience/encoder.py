@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from arauto.audience.files import read_sealed, write_sealed
 from arauto.audience.interactions import Interactions
-from arauto.audience.linear import Floats, Recipe, Statistics, factor
+from arauto.audience.linear import Floats, Recipe, Statistics, counted, factor
 from arauto.core.errors import InputError, ModelFileError
 
 DIMENSIONS = 128
@@ -214,10 +214,11 @@ def fit(
     codes: NDArray[np.uint64] | None = None,
     made_ms: int = 0,
     seed: int = 0,
+    ray: str = "",
 ) -> Encoder:
-    """Fit the linear model on a log and factor it. ``codes`` names the items; else the hashes of their names do."""
-    statistics = Statistics(len(log.item_names), recipe)
-    statistics.count(log)
+    """Fit the linear model on a log and factor it. ``codes`` names the items; else the hashes of their names do.
+    ``ray`` is the setting ``ray_address``: where the log is counted."""
+    statistics = counted(log, recipe, ray)
     return encoder_of(statistics, log.item_names, dimensions=dimensions, codes=codes, made_ms=made_ms, seed=seed)
 
 

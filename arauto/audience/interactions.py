@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,22 @@ class Interactions:
             self.item_names,
             np.concatenate([[0], np.cumsum(counts)]),
         )
+
+    def parts(self, rows: int) -> Iterator[Interactions]:
+        """The log in parts of whole users: each as many as have ``rows`` rows, or one who has more."""
+        first, users = 0, len(self.user_names)
+        while first < users:
+            last = max(first + 1, int(np.searchsorted(self.starts, self.starts[first] + rows, side="right")) - 1)
+            cut = slice(self.starts[first], self.starts[last])
+            yield Interactions(
+                self.users[cut] - first,
+                self.items[cut],
+                self.times[cut],
+                self.user_names[first:last],
+                self.item_names,
+                self.starts[first : last + 1] - self.starts[first],
+            )
+            first = last
 
 
 def interactions_of(columns: Mapping[str, NDArray[Any]]) -> Interactions:

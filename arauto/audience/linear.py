@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from arauto.audience.extras import need
 from arauto.audience.interactions import Interactions
 from arauto.core.errors import InputError
+from arauto.core.spread import Spread
 
 Floats = NDArray[np.float32]
 _SMALL = 1e-3
@@ -31,6 +32,8 @@ MOST = 64
 """Items of a history that count."""
 SHRINK = 5.0
 """Events that are added to each item's before cosines, so that few users in common prove little."""
+PART = 500_000
+"""Events that are counted at a time."""
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -111,6 +114,12 @@ class Statistics:
         if self.recipe.alike:
             self._pair(log)
 
+    def add(self, other: Statistics) -> None:
+        """Add what was counted of other users."""
+        self.events += other.events
+        self.met, self.last = self.met + other.met, self.last + other.last
+        self.gram, self.cross, self.pairs = self.gram + other.gram, self.cross + other.cross, self.pairs + other.pairs
+
     def _count(self, log: Interactions, weight: float) -> None:
         before = histories(log, self.recipe.decay, upto=False)
         after = _lagged(log, weights_back(self.recipe.ahead), log.left, 1)
@@ -170,6 +179,21 @@ class Statistics:
         row, col, shared = both.row[apart], both.col[apart], both.data[apart]
         many = (self.met + SHRINK).astype(np.float32)
         return need("scipy.sparse").coo_matrix((shared / np.sqrt(many[row] * many[col]), (row, col)), shape=both.shape)
+
+
+def counted(log: Interactions, recipe: Recipe, ray: str = "") -> Statistics:
+    """The statistics of a whole log, counted in parts of :data:`PART` events or little more, users whole, and added in
+    their order. ``ray`` is the setting ``ray_address``: where that is done."""
+    found = Statistics(len(log.item_names), recipe)
+    for one in Spread(_count_part, (len(log.item_names), recipe), ray)(log.parts(PART)):
+        found.add(one)
+    return found
+
+
+def _count_part(shared: tuple[int, Recipe], log: Interactions) -> Statistics:
+    one = Statistics(*shared)
+    one.count(log)
+    return one
 
 
 def inverse_of(gram: Any, ridge: float) -> Floats:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from arauto.audience import offers as offering
 from arauto.audience import segments as segmenting
+from arauto.audience.batch import encode_states
 from arauto.audience.encoder import Encoder
 from arauto.audience.index import EXACT_BELOW, VisitorIndex
 from arauto.audience.ledger import Ledger, ledger_of
@@ -423,9 +424,7 @@ class Visitors:
             self._dirty = set()
             todo = [(slot, owner, self._packed[slot]) for owner, slot in self._slots.items()]
         fresh = self._new_index(encoder)
-        vectors = np.zeros((len(todo), encoder.dimensions), dtype=np.float32)
-        for place, (_, _, packed) in enumerate(todo):
-            vectors[place] = encoder.vector(history(packed, self.weights, encoder.decay))
+        vectors = encode_states(encoder, [packed for _, _, packed in todo], self.weights)
         real = vectors.any(axis=1)
         fresh.put(np.array([slot for slot, _, _ in todo], dtype=np.int64)[real], vectors[real])
         if fresh.stale:

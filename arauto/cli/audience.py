@@ -24,12 +24,14 @@ from arauto.audience import (
     open_faiss,
     parse,
     write_faiss,
+    write_vectors,
 )
 from arauto.cli.common import as_json, console, print_json, settings_of
+from arauto.cli.data import bar
 from arauto.cli.table import read_columns
 from arauto.core.errors import InputError
 from arauto.core.i18n import number, say
-from arauto.loop import Audience, open_audience, train_encoder
+from arauto.loop import Audience, encode_audience, open_audience, train_encoder
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DATA = click.option(
@@ -117,7 +119,8 @@ def train(
     settings = settings_of()
     started = time.perf_counter()
     if data is not None:
-        encoder = fit(interactions_of(read_columns(data)), recipe, dimensions=dimensions, made_ms=_now())
+        log = interactions_of(read_columns(data))
+        encoder = fit(log, recipe, dimensions=dimensions, made_ms=_now(), ray=settings.ray_address)
     else:
         encoder = asyncio.run(train_encoder(settings, recipe, dimensions=dimensions))
     path = out or settings.home / "audience" / "encoder.npz"
@@ -228,6 +231,24 @@ def index_(file: Path, out: Path | None, dimensions: int | None, *, euclidean: b
         print_json(told)
     else:
         console.print(say("audience.index", settings_of().language, **told))
+
+
+@audience.command()
+@click.option("--out", type=_FILE, required=True, help="The index file (.npz) to write.")
+@click.option("--encoder", type=_FILE, help="An encoder file; the one in use, when left out.")
+@as_json
+def encode(out: Path, encoder: Path | None, *, json_: bool) -> None:
+    """Encode every visitor who agreed, in one go, and write an index file. On Ray, where `ray_address` is set."""
+    settings = settings_of()
+    chosen = Encoder.load(encoder or settings.home / "audience" / "encoder.npz")
+    with bar(say("audience.visitors", settings.language), quiet=json_) as tell:
+        found = asyncio.run(encode_audience(settings, chosen, tell))
+    written = write_vectors(out, chosen, found.visitors, found.vectors)
+    told = {"file": str(out), "visitors": len(found.visitors), "vectors": written, "dimensions": chosen.dimensions}
+    if json_:
+        print_json(told)
+    else:
+        console.print(say("audience.encoded", settings.language, **told), soft_wrap=True)
 
 
 @audience.command("encoder")

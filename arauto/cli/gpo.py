@@ -134,6 +134,13 @@ def reward_evaluate(data: Path, model: Path, *, json_: bool) -> None:
     "--iterations", default=32, show_default=True, type=click.IntRange(1), help="Batches of the optimisation."
 )
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(8), help="Texts a batch; a multiple of 4.")
+@click.option(
+    "--parts",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="Parts that a batch is written in; side by side on Ray, where `ray_address` is set.",
+)
 @click.option("--algorithm", default="ppo", show_default=True, type=click.Choice(["ppo", "rloo", "grpo", "dpo"]))
 @click.option(
     "--learning-rate", type=click.FloatRange(0, min_open=True), help="Default: 0.002 for `tiny`, 0.0002 for others."
@@ -145,13 +152,15 @@ def reward_evaluate(data: Path, model: Path, *, json_: bool) -> None:
 @as_json
 def optimise_(
     data: Path, holdout: Path | None, reward_: Path, gold: Path | None, base: str, layers: int | None, epochs: int,
-    iterations: int, batch: int, algorithm: Algorithm, learning_rate: float | None,
+    iterations: int, batch: int, parts: int, algorithm: Algorithm, learning_rate: float | None,
     kl: float, out: Path, seed: int, *,
     register: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Optimise a generator on the reward model. Interrupted, the same command goes on where it stopped."""
     rate = learning_rate or (2e-3 if base == "tiny" else 2e-4)
-    plan = check_plan(PPOPlan(algorithm=algorithm, iterations=iterations, batch=batch, learning_rate=rate, kl_start=kl))
+    plan = check_plan(
+        PPOPlan(algorithm=algorithm, iterations=iterations, batch=batch, parts=parts, learning_rate=rate, kl_start=kl)
+    )
     table, model = read_table(data), RewardModel.load(reward_)
     gate = evaluate_reward(model, read_table(holdout) if holdout else table)
     require_passed(gate)
@@ -165,7 +174,7 @@ def optimise_(
         candidate = optimise(
             table, model, gate, made, out, plan, seed=seed,
             gold=scores_as_gold(RewardModel.load(gold)) if gold else None,
-            progress=_to(tell),
+            progress=_to(tell), ray=settings_of().ray_address,
         )  # fmt: skip
     write_contexts(out, contexts_of(table))
     if register:
@@ -204,11 +213,12 @@ def sample(model: Path, n: int, context: str | None, base: bool, seed: int, *, j
     contexts = [context] if context is not None else read_contexts(model)
     policy = load_policy(model, contexts)
     numbers = np.random.default_rng([seed, 3]).integers(len(contexts), size=n).tolist()
+    ray = settings_of().ray_address
     if base:
         with policy.reference():
-            texts = write_texts(policy, numbers, seed=seed)
+            texts = write_texts(policy, numbers, seed=seed, ray=ray)
     else:
-        texts = write_texts(policy, numbers, seed=seed)
+        texts = write_texts(policy, numbers, seed=seed, ray=ray)
     whole = [
         {"text": text.removesuffix(CUT), "ended": not text.endswith(CUT), "context": contexts[i]}
         for text, i in zip(texts, numbers, strict=True)
@@ -238,8 +248,9 @@ def evaluate(model: Path, gold: Path, choose: Path | None, n: int, seed: int, *,
     truth = RewardModel.load(gold)
     picks = RewardModel.load(choose) if choose else truth
     found = compare(
-        policy, len(contexts), scores_as_gold(truth), name=truth.sha256(), n=n, seed=seed, choose=scores_as_gold(picks)
-    )
+        policy, len(contexts), scores_as_gold(truth), name=truth.sha256(), n=n, seed=seed,
+        choose=scores_as_gold(picks), ray=settings_of().ray_address,
+    )  # fmt: skip
     if json_:
         print_json(found)
         return

@@ -17,14 +17,14 @@ Each says which field, what was wrong and the mend, and knows its HTTP status an
     ├── TooLargeError         413  exit 2
     ├── RateLimitError        429  exit 6   says when to come back
     │   └── BusyError         503  exit 6   the server, not the caller, has too much to do, or is about to end
-    ├── EngineError           502  exit 7   a text, image, voice or music engine failed
+    ├── EngineError           502  exit 7   a text, image, voice or music engine failed, or a cluster
     ├── ModelFileError        502  exit 7   a model file is missing, cut short or not the one that was pinned
     └── StoreError            503  exit 8   the database cannot be reached or used
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -59,9 +59,19 @@ class ArautoError(Exception):
         end = "" if self.problem.endswith((".", "!", "?", ":", "…")) else "."
         return f"{where}{self.problem}{end} Mend: {self.mend}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error that crosses from one process to another arrives whole."""
+        return _again, (type(self), self.args, vars(self))
+
     def as_problem(self, index: int | None = None) -> Problem:
         """The same, as data. ``index`` is the place of the offending item in a batch."""
         return Problem(code=self.code, field=self.field, problem=self.problem, mend=self.mend, index=index)
+
+
+def _again(kind: type[ArautoError], args: tuple[str, ...], told: dict[str, Any]) -> ArautoError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(told)
+    return error
 
 
 class InputError(ArautoError):
@@ -156,7 +166,7 @@ class BusyError(RateLimitError):
 
 
 class EngineError(ArautoError):
-    """An engine failed to answer, or answered nonsense."""
+    """An engine failed to answer, or answered nonsense; or a cluster that was to compute something."""
 
     code = "engine_failed"
     status = 502

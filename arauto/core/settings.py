@@ -114,6 +114,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Raw events older than that leave the database, a whole month at a time, as Parquet files; 0: they stay."""
     archive_dir: Path | None = None
     """Where they go; None: ``home``/archive."""
+    ray_address: str = ""
+    """Where large batches are computed: empty: in the process that wants them; ``local``: on a Ray of this machine;
+    else the address of a Ray cluster."""
     data_dir: Path | None = None
     """Where the public data sets of the benchmarks are."""
 

@@ -19,15 +19,18 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from arauto.core.errors import ConflictError, InputError
+from arauto.core.spread import Spread, never
 from arauto.federated.local import Step, new_offer, play
 from arauto.federated.masks import Words
-from arauto.federated.privacy import Random, decode, encode, noise_for
+from arauto.federated.privacy import decode, encode, noise_for
 from arauto.federated.server import Server
 from arauto.federated.wire import Offer, Privacy
 
 Floats = NDArray[np.float64]
 Update = Callable[[Floats, int], Floats]
 """From the model and a client's number to its update."""
+AT_ONCE = 250
+"""Clients of a part: what a worker does at a time."""
 _STEPS: tuple[Step, ...] = ("join", "shares", "masked", "unmask")
 
 
@@ -67,6 +70,27 @@ class Trained(NamedTuple):
     rho: float = 0.0
 
 
+class _Part(NamedTuple):
+    """Some clients of a round, as (place in the round, number); ``kept``: their words are wanted, not only the sum."""
+
+    weights: Floats
+    offer: Offer
+    clients: list[tuple[int, int]]
+    noise: tuple[int, int] | None
+    kept: bool
+
+
+def _summed(update: Update, part: _Part) -> tuple[Words, dict[int, Words]]:
+    total, kept = np.zeros(len(part.weights), np.uint32), {}
+    for place, client in part.clients:
+        random = np.random.default_rng([*part.noise, client]).bytes if part.noise else secrets.token_bytes
+        words = encode(update(part.weights, client), part.offer, random)
+        total += words
+        if part.kept:
+            kept[place] = words
+    return total, kept
+
+
 def train(
     weights: Floats,
     update: Update,
@@ -75,15 +99,22 @@ def train(
     *,
     server: Server | None = None,
     seed: int = 0,
-    random: Random = secrets.token_bytes,
+    noise: int | None = None,
     told: Callable[[int, Floats], None] = lambda *_: None,
+    ray: str = "",
+    stopped: Callable[[], bool] = never,
 ) -> Trained:
-    """Train ``weights`` on ``population`` clients. ``seed`` draws who is asked and who vanishes; ``random`` rounds and
-    makes the noise. ``told`` hears of each round.
+    """Train ``weights`` on ``population`` clients. ``seed`` draws who is asked and who vanishes; ``noise`` seeds what
+    rounds and hides (None: the operating system does, as on devices). ``told`` hears of each round.
+
+    ``ray`` is the setting ``ray_address``: where the clients are simulated. The sums are of whole numbers, so they are
+    the same wherever that is.
 
     Raises:
         InputError: more clients a round than there are.
         ConflictError: a round lost too many, or a sum through the masks was not the plain one.
+        Stopped: ``stopped()`` was true.
+        EngineError: no Ray answers at ``ray``, or a part's workers kept dying.
     """
     if plan.clients > population:
         raise InputError(f"is more than the population of {population:,}", field="clients", mend="ask fewer a round")
@@ -92,6 +123,7 @@ def train(
     times = np.bincount(asked.ravel(), minlength=population)
     privacy = _privacy(plan, int(times.max()), len(weights))
     state, summed, checked = b"", 0, 0
+    spread = Spread(_summed, update, ray)
     for number, some in enumerate(asked):
         offer = new_offer(
             key, round_id=secrets.token_bytes(16), task="training", model="00" * 32, dim=len(weights),
@@ -102,11 +134,18 @@ def train(
         there = [n for n in range(len(some)) if fate.get(n) in (None, "unmask")]
         if len(there) < offer.live:
             raise ConflictError(f"{len(there)} delivered, {offer.live} are needed", field="vanish", mend="ask more")
-        words = {n: encode(update(weights, int(some[n])), offer, random) for n in there}
+        held = bool(plan.check) and number % plan.check == 0
+        words: dict[int, Words] = {}
         total = np.zeros(len(weights), np.uint32)
-        for one in words.values():
-            total += one
-        if plan.check and number % plan.check == 0:
+        parts = (
+            _Part(weights, offer, [(n, int(some[n])) for n in there[at : at + AT_ONCE]],
+                  None if noise is None else (noise, number), held)
+            for at in range(0, len(there), AT_ONCE)
+        )  # fmt: skip
+        for sum_of_part, kept in spread(parts, stopped=stopped):
+            total += sum_of_part
+            words |= kept
+        if held:
             _hold(offer, key, words, fate, len(some), total)
             checked += 1
         now = replace(optimiser, rate=optimiser.rate * (1 - number / plan.rounds)) if plan.cool else optimiser

@@ -22,6 +22,7 @@ import numpy as np
 from msgspec import Meta
 
 from arauto.core.errors import InputError
+from arauto.core.spread import Stopped, never
 from arauto.gpo.checkpoints import load_state, read_notes, save_state
 from arauto.gpo.extras import need
 from arauto.gpo.monitors import Monitor, Reading, Verdict
@@ -45,6 +46,8 @@ class PPOPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Texts an iteration."""
     group: Annotated[int, Meta(ge=1)] = 4
     """Texts a prompt; RLOO, GRPO and DPO compare within it."""
+    parts: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Parts that a batch is written in, each with a seed of its own; on Ray, side by side."""
     minibatch: Annotated[int, Meta(ge=1)] = 32
     epochs: Annotated[int, Meta(ge=1)] = 2
     learning_rate: Annotated[float, Meta(gt=0)] = 1e-4
@@ -268,13 +271,19 @@ class PPO:
         self._kept: dict[str, Tensor] = self._copy()
         self._best = -1
 
-    def run(self, progress: Progress = silent) -> Outcome:
-        """Every iteration that is left. Ends early, with the best policy restored, on the monitor's verdict."""
+    def run(self, progress: Progress = silent, *, stopped: Callable[[], bool] = never) -> Outcome:
+        """Every iteration that is left. Ends early, with the best policy restored, on the monitor's verdict.
+
+        Raises:
+            Stopped: ``stopped()`` was true; what was kept last is where the next run goes on.
+        """
         done = self._resume()
         verdict = self.monitor.verdict()
         for iteration in range(done, self.plan.iterations):
             if verdict is not None:
                 break
+            if stopped():
+                raise Stopped
             reading = self.step(iteration)
             self.monitor.observe(reading)
             verdict = self.monitor.verdict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from arauto.core.door import from_json
 from arauto.core.errors import InputError, ModelFileError
 from arauto.core.files import write_whole
+from arauto.core.spread import never
 from arauto.gpo.checkpoints import read_notes
 from arauto.gpo.encoders import sha256_of
 from arauto.gpo.gate import GateReport, require_passed
@@ -22,6 +23,7 @@ from arauto.gpo.objective import Gold, Objective, Rules, best_of, violates
 from arauto.gpo.ppo import CHECKPOINT, PPO, PPOPlan
 from arauto.gpo.progress import Progress, silent
 from arauto.gpo.reward import RewardModel
+from arauto.gpo.rollouts import Apart, write
 from arauto.gpo.table import Floats, Table
 from arauto.gpo.writer import CUT, LanguagePolicy
 
@@ -112,19 +114,24 @@ def optimise(
     audited: float = 0.05,
     stop: StopRule | None = None,
     progress: Progress = silent,
+    ray: str = "",
+    stopped: Callable[[], bool] = never,
 ) -> Candidate:
-    """Stage three: PPO (or RLOO, GRPO) on the reward, watched. Refuses to run while the gate is shut.
+    """Stage three: PPO (or RLOO, GRPO) on the reward, watched. Refuses to run while the gate is shut. ``ray`` is the
+    setting ``ray_address``: where the ``parts`` of a plan's batches are written.
 
     Raises:
         ConflictError: the reward model did not pass its gate.
+        Stopped: ``stopped()`` was true; the same call goes on from the last checkpoint.
     """
     require_passed(gate)
     contexts = contexts_of(table)
     parent = _weights_hash(base)
     policy = LanguagePolicy(base, contexts, seed=seed)
     judge = Objective(reward, rules, gold=gold, audited=audited, seed=seed)
-    run = PPO(policy, judge, len(contexts), plan, seed=seed, monitor=Monitor(stop), work=folder / "work")
-    outcome = run.run(progress)
+    writer = policy if plan.parts == 1 else Apart(policy, plan.parts, ray, stopped=stopped)
+    run = PPO(writer, judge, len(contexts), plan, seed=seed, monitor=Monitor(stop), work=folder / "work")
+    outcome = run.run(progress, stopped=stopped)
     policy.save_adapter(folder)
     candidate = Candidate(
         sha256=sha256_of(folder / "adapter.safetensors"),
@@ -166,28 +173,29 @@ def readings_of(folder: Path) -> list[Reading]:
     return from_json(read_notes(path).get("readings", "[]").encode(), list[Reading])
 
 
-def write_texts(policy: LanguagePolicy, contexts: Sequence[int], *, seed: int) -> list[str]:
-    """One text for each context number; :data:`CUT` marks one that did not end."""
-    texts: list[str] = []
-    for at in range(0, len(contexts), _SAMPLE_BATCH):
-        texts += policy.sample(contexts[at : at + _SAMPLE_BATCH], seed=seed + at).texts
-    return texts
+def write_texts(policy: LanguagePolicy, contexts: Sequence[int], *, seed: int, ray: str = "") -> list[str]:
+    """One text for each context number; :data:`CUT` marks one that did not end. ``ray`` as in :func:`optimise`; the
+    texts are the same."""
+    starts = range(0, len(contexts), _SAMPLE_BATCH)
+    written = write(policy, [(contexts[at : at + _SAMPLE_BATCH], seed + at) for at in starts], ray)
+    return [text for rollout in written for text in rollout.texts]
 
 
 def compare(
     policy: LanguagePolicy, contexts: int, gold: Gold, *, name: str, n: int, seed: int, choose: Gold, best: int = 4,
-    rules: Rules | None = None,
+    rules: Rules | None = None, ray: str = "",
 ) -> Comparison:  # fmt: skip
-    """Write ``n`` texts with base and policy, judge them by ``gold``; ``choose`` picks the best of ``best``.
+    """Write ``n`` texts with base and policy, judge them by ``gold``; ``choose`` picks the best of ``best``. ``ray`` is
+    where the texts are written.
 
     The interval is a bootstrap over contexts, paired.
     """
     rules = rules or Rules()
     rng = np.random.default_rng([seed, 3])
     chosen = rng.integers(contexts, size=n).tolist()
-    optimised = write_texts(policy, chosen, seed=seed)
+    optimised = write_texts(policy, chosen, seed=seed, ray=ray)
     with policy.reference():
-        many = write_texts(policy, [c for c in chosen for _ in range(best)], seed=seed)
+        many = write_texts(policy, [c for c in chosen for _ in range(best)], seed=seed, ray=ray)
     plain = many[::best]
     picked = [many[i] for i in best_of(choose(_bare(many)), best)]
     rates = {k: np.exp(gold(_bare(v))) for k, v in (("policy", optimised), ("base", plain), ("best", picked))}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from arauto.core.errors import ModelFileError
 from arauto.core.files import write_whole
@@ -52,6 +54,7 @@ class LanguagePolicy:
         model = generator.model.eval().requires_grad_(False)
         draw = torch.Generator().manual_seed(seed)
         self._adapters: dict[str, Any] = {}
+        self._active = True
         for name, module in list(model.named_modules()):
             if name.rsplit(".", 1)[-1] in _ADAPTED and isinstance(module, torch.nn.Linear):
                 parent = model.get_submodule(name.rpartition(".")[0])
@@ -124,13 +127,54 @@ class LanguagePolicy:
     @contextmanager
     def reference(self) -> Iterator[None]:
         """The model as it was before any of this, while the context lasts."""
-        for adapter in self._adapters.values():
-            adapter.active = False
+        before = self._active
+        self._turn(on=False)
         try:
             yield
         finally:
-            for adapter in self._adapters.values():
-                adapter.active = True
+            self._turn(on=before)
+
+    def _turn(self, *, on: bool) -> None:
+        self._active = on
+        for adapter in self._adapters.values():
+            adapter.active = on
+
+    def learned(self) -> dict[str, Any] | None:
+        """The numbers of :meth:`parameters`, not copied; None within :meth:`reference`."""
+        if not self._active:
+            return None
+        return {name: tensor.detach().numpy() for name, tensor in self.parameters().items()}
+
+    def take(self, learned: Mapping[str, Any]) -> None:
+        """Write with what :meth:`learned` gave, here or in another process."""
+        torch = need("torch")
+        with torch.no_grad():
+            for name, parameter in self.parameters().items():
+                parameter.copy_(torch.from_numpy(np.require(learned[name], requirements="W")))
+
+    def join(self, parts: Sequence[Rollout]) -> Rollout:
+        """Texts of several samples as those of one, padded to the longest."""
+        torch = need("torch")
+
+        def joined(tensors: Sequence[Tensor], fill: float, *, left: bool = False) -> Tensor:
+            longest = max(tensor.shape[1] for tensor in tensors)
+            missing = [longest - tensor.shape[1] for tensor in tensors]
+            pads = [(short, 0) if left else (0, short) for short in missing]
+            padded = [torch.nn.functional.pad(one, pad, value=fill) for one, pad in zip(tensors, pads, strict=True)]
+            return torch.cat(padded)
+
+        end = self.generator.end
+        state = {
+            "prompt": joined([part.state["prompt"] for part in parts], end, left=True),
+            "prompt_mask": joined([part.state["prompt_mask"] for part in parts], 0, left=True),
+            "tokens": joined([part.state["tokens"] for part in parts], end),
+        }
+        return Rollout(
+            tuple(text for part in parts for text in part.texts),
+            tuple(prompt for part in parts for prompt in part.prompts),
+            joined([part.mask for part in parts], 0.0),
+            state,
+        )
 
     def save_adapter(self, folder: Path) -> None:
         """Only what was learned: ``adapter.safetensors`` and its rank."""

@@ -2,7 +2,7 @@
 
 from arauto.loop.admit import admit, read_batch, with_key
 from arauto.loop.answers import AllRefused, CampaignDetail, CandidatesAnswer, DecideAnswer, EventsAnswer
-from arauto.loop.audience import Audience, Neighbours, Offers, Segments, open_audience, train_encoder
+from arauto.loop.audience import Audience, Neighbours, Offers, Segments, encode_audience, open_audience, train_encoder
 from arauto.loop.campaigns import (
     Created,
     NewCampaign,
@@ -105,6 +105,7 @@ __all__ = [
     "describe_replay",
     "edge_campaigns",
     "edge_screen",
+    "encode_audience",
     "examine",
     "federated_tasks",
     "feedback_files",

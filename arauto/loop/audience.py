@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -27,10 +28,11 @@ from arauto.audience import (
     Policy,
     Recipe,
     Segment,
-    Statistics,
     Touch,
     Visitors,
     code_of,
+    counted,
+    encode_states,
     encoder_of,
     interactions_of,
     touch_of,
@@ -446,12 +448,32 @@ async def train_encoder(settings: Settings, recipe: Recipe, *, dimensions: int) 
             "timestamp": np.array(times, dtype=np.float64),
         }
     )
-    statistics = Statistics(len(found.item_names), recipe)
-    statistics.count(found)
     return encoder_of(
-        statistics,
+        counted(found, recipe, settings.ray_address),
         [names[int(code)] for code in found.item_names],
         dimensions=dimensions,
         codes=found.item_names.astype(np.uint64),
         made_ms=clock.now_ms(),
     )
+
+
+class Encoded(NamedTuple):
+    """Visitors and their unit vectors, in the same order."""
+
+    visitors: list[UUID]
+    vectors: NDArray[np.float32]
+
+
+async def encode_audience(
+    settings: Settings, encoder: Encoder, told: Callable[[int, int], None] = lambda *_: None
+) -> Encoded:
+    """Encode everyone whose state the store of ``settings`` keeps, where ``ray_address`` says."""
+    visitors: list[UUID] = []
+    states: list[bytes] = []
+    async with await Store.open(settings, clock=SystemClock()) as store:
+        async for part in store.states.every():
+            for visitor, packed in part:
+                visitors.append(visitor)
+                states.append(packed)
+    vectors = await asyncio.to_thread(encode_states, encoder, states, ray=settings.ray_address, told=told)
+    return Encoded(visitors, vectors)

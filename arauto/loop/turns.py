@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from arauto.core.door import from_data, from_json
 from arauto.core.errors import ConflictError, InputError, NotFoundError
 from arauto.core.files import write_whole
 from arauto.core.settings import Settings
+from arauto.core.spread import Stopped
 from arauto.core.tasks import end
 from arauto.gpo import (
     CUT,
@@ -50,6 +52,7 @@ OWN = "own"
 """The data that the campaigns themselves brought in."""
 SAMPLES = 12
 COMPARED = 64
+PARTS = 8
 TOLD_S = 1.0
 _DATA = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.(parquet|csv|jsonl)\Z")
 _STAGES = ("data", "reward", "gate", "base", "optimise", "compare")
@@ -63,6 +66,8 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
     batch: Annotated[int, Meta(ge=8, le=512, multiple_of=4)] = 64
     epochs: Annotated[int, Meta(ge=1, le=200)] = 30
     seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    parts: Annotated[int, Meta(ge=1, le=512)] = 1
+    """Parts that a batch is written in: :data:`PARTS` where there is a Ray to write them on."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +113,8 @@ async def turn_later(store: Store, settings: Settings, campaign_id: int, new: Ne
     """
     campaign = await store.catalogue.campaign(campaign_id)
     checked = from_data(msgspec.to_builtins(new), NewTurn)
+    if settings.ray_address:
+        checked = msgspec.structs.replace(checked, parts=PARTS)
     check_plan(_plan(checked))
     if checked.data != OWN and checked.data not in feedback_files(settings):
         raise NotFoundError(f"there is no table {checked.data!r}", field="data", mend="put it into the folder feedback")
@@ -136,10 +143,11 @@ async def run_turn_job(store: Store, settings: Settings, context: JobContext, ar
     folder = settings.home / "gpo" / str(args["campaign"]) / str(context.id)
     table = await _table(store, settings, asked)
     now: dict[str, Any] = {"at": 0.0, "note": _STAGES[0]}
-    ticker = asyncio.create_task(_tell(context, now))
+    ticker, stop = asyncio.create_task(_tell(context, now)), threading.Event()
     try:
-        turn = await asyncio.to_thread(_turn, table, asked, folder, now)
+        turn = await asyncio.to_thread(_turn, table, asked, folder, now, settings.ray_address, stop)
     finally:
+        stop.set()  # cancelled, or the worker ends: a thread hears of it from nobody else
         await end(ticker)
     await context.progress(1000, 1000)
     if turn.candidate is not None:
@@ -183,11 +191,16 @@ async def _table(store: Store, settings: Settings, asked: NewTurn) -> Table:
     return table_of(frame)
 
 
-def _turn(table: Table, asked: NewTurn, folder: Path, now: dict[str, Any]) -> Turn:
+def _turn(table: Table, asked: NewTurn, folder: Path, now: dict[str, Any], ray: str, stop: threading.Event) -> Turn:
     """Every stage; ``turn.json`` after each says how far it is."""
     turn = Turn(run=folder.name, asked=asked, stage="reward")
 
+    def go_on(*_: Any) -> None:
+        if stop.is_set():
+            raise Stopped
+
     def keep(stage: str, **values: Any) -> Turn:
+        go_on()
         made = msgspec.structs.replace(turn, stage=stage, **values)
         write_whole(folder / "turn.json", msgspec.json.encode(made))
         now["note"], now["at"] = stage, _STAGES.index(stage) / len(_STAGES) if stage in _STAGES else 1.0
@@ -196,17 +209,19 @@ def _turn(table: Table, asked: NewTurn, folder: Path, now: dict[str, Any]) -> Tu
     folder.mkdir(parents=True, exist_ok=True)
     turn = keep("reward")
     learnt, other = table.split(0.6, asked.seed)
-    reward = train_reward(learnt, [Tfidf.fit(learnt.text)], seed=asked.seed, work=folder / "reward")
-    gold = train_reward(other, [Tfidf.fit(other.text)], seed=asked.seed + 1, work=folder / "gold")
+    reward = train_reward(learnt, [Tfidf.fit(learnt.text)], seed=asked.seed, work=folder / "reward", progress=go_on)
+    gold = train_reward(other, [Tfidf.fit(other.text)], seed=asked.seed + 1, work=folder / "gold", progress=go_on)
     turn = keep("gate")
     gate = evaluate_reward(reward, other)
     turn = keep("base" if gate.passed else "shut", gate=gate)
     require_passed(gate)
-    base = make_base(table, folder / "candidate" / "base", weights=None, epochs=asked.epochs, seed=asked.seed)
+    base = make_base(
+        table, folder / "candidate" / "base", weights=None, epochs=asked.epochs, seed=asked.seed, progress=go_on
+    )
     turn = keep("optimise")
     candidate = optimise(
         table, reward, gate, base, folder / "candidate", _plan(asked), seed=asked.seed, gold=scores_as_gold(gold),
-        progress=_share(now),
+        progress=_share(now), ray=ray, stopped=stop.is_set,
     )  # fmt: skip
     turn = keep("compare", candidate=candidate, readings=candidate.readings)
     contexts = contexts_of(table)
@@ -214,7 +229,7 @@ def _turn(table: Table, asked: NewTurn, folder: Path, now: dict[str, Any]) -> Tu
     policy = load_policy(folder / "candidate", contexts)
     judge = scores_as_gold(gold)
     comparison = compare(
-        policy, len(contexts), judge, name=gold.sha256(), n=COMPARED, seed=asked.seed + 1, choose=judge
+        policy, len(contexts), judge, name=gold.sha256(), n=COMPARED, seed=asked.seed + 1, choose=judge, ray=ray
     )
     return keep("done", comparison=comparison, samples=_samples(policy, contexts, gold, asked.seed))
 
@@ -250,4 +265,4 @@ def _samples(policy: LanguagePolicy, contexts: list[str], gold: RewardModel, see
 def _plan(asked: NewTurn) -> PPOPlan:
     if asked.batch % 4:
         raise InputError("is no multiple of 4", field="batch", mend="give 8, 16, 32 …")
-    return PPOPlan(iterations=asked.iterations, batch=asked.batch, keep_every=1)
+    return PPOPlan(iterations=asked.iterations, batch=asked.batch, parts=asked.parts, keep_every=1)

@@ -150,6 +150,13 @@ async def get_job(desk: Desk, call: Call) -> JobStatus:
     return await desk.store.jobs.get(call.params["id"])
 
 
+async def cancel_job(desk: Desk, call: Call) -> JobStatus:
+    """End a job."""
+    status = await desk.store.jobs.cancel(call.params["id"])
+    await desk.store.catalogue.audit(call.actor, "job.cancel", f"job:{status.id}", {"name": status.name})
+    return status
+
+
 async def get_audit(desk: Desk, call: Call) -> list[AuditEntry]:
     """Who did what."""
     query: AuditQuery = call.query

@@ -369,6 +369,18 @@ ROUTES: tuple[Route, ...] = (
         errors=_READ,
     ),
     Route(
+        method="DELETE",
+        path="/v1/jobs/{id}",
+        name="cancel_job",
+        summary="End a background job: one that waits is not begun, one that runs stops as soon as it can.",
+        auth="admin",
+        role="editor",
+        params=JOB,
+        handler=admin.cancel_job,
+        answers={200: JobStatus},
+        errors=(*_READ, ConflictError),
+    ),
+    Route(
         method="GET",
         path="/v1/audit",
         name="get_audit",

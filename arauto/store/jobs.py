@@ -18,7 +18,7 @@ from procrastinate.job_context import JobContext as QueueContext
 from psycopg.rows import DictRow
 
 from arauto.core.clock import Clock
-from arauto.core.errors import ArautoError, NotFoundError, StoreError
+from arauto.core.errors import ArautoError, ConflictError, NotFoundError, StoreError
 from arauto.core.tasks import end
 from arauto.store.database import Database
 from arauto.store.records import JobState, JobStatus
@@ -33,7 +33,8 @@ STOP_SECONDS = 5.0
 
 _STATES: dict[str, JobState] = {"todo": "waiting", "doing": "running", "succeeded": "done"}
 _STATUS = (
-    "SELECT j.id, j.task_name AS name, j.status::text, coalesce(p.done, 0) AS done, coalesce(p.total, 0) AS total,"
+    "SELECT j.id, j.task_name AS name, j.status::text, j.abort_requested AS asked,"
+    " coalesce(p.done, 0) AS done, coalesce(p.total, 0) AS total,"
     " coalesce(p.note, '') AS note, coalesce(p.error, '') AS error"
     " FROM procrastinate_jobs j LEFT JOIN job_progress p ON p.job_id = j.id"
 )
@@ -127,6 +128,23 @@ class Jobs:
             raise NotFoundError(f"there is no job {job_id}", field="job", mend="list the jobs")
         return _status(row)
 
+    async def cancel(self, job_id: int) -> JobStatus:
+        """Have a job end: one that waits is never begun; one that runs is told, and what it made so far stays.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: it has ended.
+        """
+        await self._open()
+        try:
+            asked = await self._app.job_manager.cancel_job_by_id_async(job_id, abort=True)
+        except exceptions.ConnectorException as failure:
+            raise StoreError(f"the job was not cancelled: {failure}", mend="try again") from failure
+        status = await self.get(job_id)
+        if not asked:
+            raise ConflictError(f"job {job_id} is {status.state}", field="job", mend="there is nothing to cancel")
+        return status
+
     async def list(self, limit: int = 50) -> list[JobStatus]:
         """The newest jobs first."""
         return [_status(row) for row in await self._database.fetch(_STATUS + " ORDER BY j.id DESC LIMIT %s", [limit])]
@@ -193,5 +211,6 @@ class Jobs:
 
 
 def _status(row: DictRow) -> JobStatus:
-    state = _STATES.get(row.pop("status"), "failed")
+    asked = row.pop("asked")
+    state = _STATES.get(row.pop("status"), "cancelled" if asked else "failed")
     return JobStatus(state=state, **row)

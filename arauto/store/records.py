@@ -12,7 +12,7 @@ from arauto.core.campaign import Assignment, Copy, Goal, Origin
 from arauto.core.events import VitalName
 
 AppendStatus = Literal["stored", "duplicate", "erased", "refused"]
-JobState = Literal["waiting", "running", "done", "failed"]
+JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 NoticeKind = Literal["campaign", "totals", "erasure"]
 Step = Literal["minute", "hour"]
 

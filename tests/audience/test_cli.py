@@ -1,5 +1,6 @@
 """``arauto audience …`` as a user types it."""
 
+import asyncio
 import json
 from uuid import UUID
 
@@ -8,9 +9,10 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from arauto.audience import Encoder, Recipe, VisitorIndex, fit
+from arauto.audience import Encoder, Recipe, VisitorIndex, code_of, fit, pack, touch_of
 from arauto.cli import main
-from tests.audience.planted import log, shop
+from arauto.store import Remembered, Store
+from tests.audience.planted import START, event, filled, log, shop, visitor
 
 
 @pytest.fixture
@@ -81,3 +83,29 @@ def test_the_audience_of_an_installation_is_told(run, tmp_path, settings, monkey
     run("train", code=2)
     fit(log(), Recipe()).save(tmp_path / "home" / "audience" / "encoder.npz")
     assert json.loads(run("segments", "--json"))["encoder"]
+
+
+def test_everyone_is_encoded_into_an_index_file(run, tmp_path, settings, monkeypatch):
+    monkeypatch.setenv("ARAUTO_DATABASE_URL", settings.database_url.reveal())
+    monkeypatch.setenv("ARAUTO_HOME", str(tmp_path / "home"))
+    run("encode", "--out", "v.npz", code=7)
+    encoder = fit(log(), Recipe(), dimensions=8)
+    encoder.save(tmp_path / "e.npz")
+    visitors = filled(encoder)
+    strange = visitor(500), pack([touch_of(event(1), START, "view", code_of("nothing of ours"))])
+    kept = [Remembered(who, packed, f"tomb {who}") for who, packed in [*visitors.states(), strange]]
+
+    async def remember():
+        async with await Store.open(settings) as store:
+            await store.states.save(kept, {}, 0)
+
+    asyncio.run(remember())
+    told = json.loads(run("encode", "--encoder", "e.npz", "--out", "v.npz", "--json"))
+    assert (told["visitors"], told["vectors"], told["dimensions"]) == (81, 80, 8)
+    index = VisitorIndex.load(tmp_path / "v.npz")
+    assert index.version == encoder.version
+    with np.load(tmp_path / "v.npz", allow_pickle=False) as arrays:
+        for key, row in enumerate(arrays["visitors"]):
+            wanted = visitors.vector(UUID(bytes=row.tobytes()))
+            assert index.vectors(key)[0] == pytest.approx(wanted, abs=1e-6)
+    assert "80" in run("encode", "--encoder", "e.npz", "--out", "again.npz")

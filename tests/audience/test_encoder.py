@@ -4,10 +4,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from arauto.audience import Encoder, Recipe, Statistics, code_of, fit, interactions_of
+from arauto.audience import (
+    Encoder,
+    Recipe,
+    Statistics,
+    Weights,
+    code_of,
+    counted,
+    encode_states,
+    fit,
+    interactions_of,
+    linear,
+)
 from arauto.audience.linear import factor, weights_back
+from arauto.audience.state import history
 from arauto.core.errors import InputError, ModelFileError
-from tests.audience.planted import log, shop
+from arauto.core.spread import Stopped
+from tests.audience.planted import filled, log, shop
 
 
 def closed_form(found, recipe):
@@ -205,3 +218,29 @@ def test_dates_are_times_and_a_second_meeting_does_not_count():
     when = np.array(["2026-01-03", "2026-01-01", "2026-01-02"], dtype="datetime64[D]")
     found = interactions_of({"user_id": np.array([1, 1, 1]), "item_id": np.array(["b", "a", "a"]), "timestamp": when})
     assert found.item_names[found.items].tolist() == ["a", "b"]
+
+
+def test_a_log_that_is_counted_in_parts_is_counted_whole(monkeypatch):
+    found, recipe = log(users=90), Recipe(reverse=0.3, alike=0.1, late=0.2)
+    parts = list(found.parts(50))
+    assert len(parts) > 5
+    assert np.concatenate([one.items for one in parts]).tolist() == found.items.tolist()
+    assert np.concatenate([one.user_names for one in parts]).tolist() == found.user_names.tolist()
+    assert all(len(one.users) <= 50 and (one.place >= 0).all() and (one.left >= 0).all() for one in parts)
+    assert [len(one.user_names) for one in found.parts(1)] == [1] * 90
+    whole = counted(found, recipe)
+    monkeypatch.setattr(linear, "PART", 50)
+    apart = counted(found, recipe)
+    assert apart.events == whole.events == len(found.users)
+    assert apart.solve() == pytest.approx(whole.solve(), abs=1e-5)
+
+
+def test_states_are_encoded_as_they_are_one_by_one():
+    encoder, states = fit(log(), Recipe(), dimensions=8), [packed for _, packed in filled().states()]
+    vectors = encode_states(encoder, [*states, b""])
+    wanted = [encoder.vector(history(packed, Weights(), encoder.decay)) for packed in states]
+    assert (vectors[:-1] == np.array(wanted)).all()
+    assert not vectors[-1].any()
+    assert encode_states(encoder, []).shape == (0, 8)
+    with pytest.raises(Stopped):
+        encode_states(encoder, states, stopped=lambda: True)

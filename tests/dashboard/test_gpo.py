@@ -1,5 +1,8 @@
 """A turn of GPO from the page: begun, watched, compared, a text of it staged; and what stops one."""
 
+import asyncio
+import threading
+
 import msgspec
 import pytest
 
@@ -76,6 +79,32 @@ async def test_a_turn_is_begun_watched_and_a_text_of_it_staged(inside, runtime, 
     await send(inside, f"{at}/keep", **nasty)
     assert nasty["title"] not in (await inside.get(at)).text
     assert (await send(inside, f"{at}/stage", **nasty)).status_code == 422
+
+
+async def test_a_turn_that_is_cancelled_ends(inside, runtime, at, monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(*_, progress, **__):
+        try:
+            while not ended.wait(0.01):
+                begun.set()
+                progress(0, 1, "")
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("arauto.loop.turns.make_base", endless)
+    job = await turn_later(runtime.store, runtime.settings, 1, NewTurn(data="tests.csv"), actor="test")
+    stop = asyncio.Event()
+    worker = asyncio.create_task(runtime.store.jobs.run_worker(stop))
+    assert await asyncio.to_thread(begun.wait, 60)
+    await runtime.store.jobs.cancel(job)
+    assert await asyncio.to_thread(ended.wait, 60)
+    stop.set()
+    await worker
+    assert (await runtime.store.jobs.get(job)).state == "cancelled"
+    page = (await inside.get(at)).text
+    assert "cancelled" in page
+    assert "/gpo/start" in page
 
 
 async def test_what_cannot_be_learnt_from_is_told(inside, runtime, at):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from arauto.core.errors import ConflictError, InputError
-from arauto.federated import Server, Training, train
+from arauto.core.spread import Stopped
+from arauto.federated import Server, Training, train, training
 from arauto.federated.audit import auc
 from arauto.federated.clicks import chances, frequency_of, gradient, scale_of, tally
 
@@ -102,3 +103,21 @@ def test_scaled_buckets_are_the_same_model():
 
         slope = (likelihood(moved) - likelihood(weights)) / rise
         assert gradient(weights, FEATURES[0], CLICKS[0], scale)[bucket] == pytest.approx(slope, rel=1e-3, abs=1e-4)
+
+
+def test_the_same_seeds_make_the_same_model_in_whatever_parts(monkeypatch):
+    plan = Training(rounds=2, clients=24, clip=5.0, epsilon=20.0, vanish=0.2, assured=0.6, check=2)
+    one = learn(plan, seed=1, noise=5)
+    monkeypatch.setattr(training, "AT_ONCE", 7)
+    other = learn(plan, seed=1, noise=5)
+    assert (one.weights == other.weights).all()
+    assert one.checked == other.checked == 1
+    assert (learn(plan, seed=1, noise=6).weights != one.weights).any()
+    assert (learn(plan, seed=1).weights != learn(plan, seed=1).weights).any()
+
+
+def test_a_training_stops_when_it_is_told_to():
+    heard = []
+    with pytest.raises(Stopped):
+        learn(Training(rounds=9, clients=3, clip=1.0), told=lambda n, _: heard.append(n), stopped=lambda: bool(heard))
+    assert heard == [1]

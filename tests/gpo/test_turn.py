@@ -1,5 +1,6 @@
 """From a table to a candidate, with a model of a few thousand parameters."""
 
+import importlib
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from arauto.cli import main  # noqa: E402
 from arauto.core.errors import ConflictError, InputError, ModelFileError  # noqa: E402
+from arauto.core.spread import LOCAL, Stopped, guard  # noqa: E402
 from arauto.gpo import (  # noqa: E402
     CUT,
     Generator,
@@ -35,6 +37,7 @@ from arauto.gpo import (  # noqa: E402
 )
 from arauto.gpo.lm import open_base, prune_vocabulary, supervise  # noqa: E402
 from arauto.gpo.objective import best_of, violates  # noqa: E402
+from arauto.gpo.rollouts import Apart, _Part, _write, write  # noqa: E402
 from arauto.gpo.turn import perplexity, read_contexts  # noqa: E402
 from tests.gpo.data import frame  # noqa: E402
 from tests.gpo.small import small  # noqa: E402
@@ -131,6 +134,52 @@ def test_adapters_start_as_nothing_and_can_be_swapped(base, tmp_path):
     assert torch.equal(other.read(rollout)[0].detach(), moved)
     with pytest.raises(ModelFileError, match="another model"):
         LanguagePolicy(Generator.load(base), ["x"], rank=3).load_adapter(tmp_path)
+
+
+def test_texts_written_in_parts_are_those_of_the_seed_wherever(base):
+    guard(LOCAL)  # whoever imports Ray first decides for the process
+    cloudpickle = importlib.import_module("ray.cloudpickle")
+    contexts = ["about lamp", "about shoes and more"]
+    policy = LanguagePolicy(Generator.load(base), contexts, seed=0)
+    with torch.no_grad():
+        for parameter in policy.parameters().values():
+            parameter.add_(0.05)
+    far = cloudpickle.loads(cloudpickle.dumps(LanguagePolicy(Generator.load(base), contexts, seed=9)))
+    prompts = [0, 0, 0, 1, 1, 1, 0]
+    apart = Apart(policy, 3)
+    rollout = apart.sample(prompts, seed=4)
+    assert rollout.prompts == tuple(prompts)
+    assert rollout.texts == apart.sample(prompts, seed=4).texts != apart.sample(prompts, seed=5).texts
+    # Padded beside others, each text is as likely as by itself.
+    parts = [_write(policy, _Part(policy.learned(), [row], seed=7)) for row in (1, 0)]
+    logp = policy.read(policy.join(parts))[0].detach()
+    for row, part in enumerate(parts):
+        alone = policy.read(part)[0].detach()[0]
+        assert logp[row, : len(alone)].tolist() == pytest.approx(alone.tolist(), abs=1e-4)
+    # A worker's copy, which was another policy before, writes what the policy does, and what its reference does.
+    batches = [(prompts, 1), ([0, 1], 2)]
+    told = [_write(far, _Part(policy.learned(), *batch)).texts for batch in batches]
+    assert told == [one.texts for one in write(policy, batches)]
+    with policy.reference():
+        assert policy.learned() is None
+        plain = [one.texts for one in write(policy, batches)]
+        assert plain == [_write(far, _Part(None, *batch)).texts for batch in batches]
+        assert policy.learned() is None
+    assert plain != told
+
+
+def test_a_run_stops_when_it_is_told_to_and_goes_on(table, reward, base, tmp_path):
+    gate = evaluate_reward(reward, table_of(frame(60, seed=3)))
+    plan = PPOPlan(iterations=3, batch=8, minibatch=8, parts=2, keep_every=1)
+    seen = []
+
+    def go(folder, **more):
+        return optimise(table, reward, gate, Generator.load(base), folder, plan, seed=0, **more)
+
+    with pytest.raises(Stopped):
+        go(tmp_path, progress=lambda done, *_: seen.append(done), stopped=lambda: len(seen) == 2)
+    assert seen == [1, 2]
+    assert go(tmp_path).sha256 == go(tmp_path / "whole").sha256
 
 
 def test_rules():

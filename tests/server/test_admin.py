@@ -214,6 +214,12 @@ async def test_variants_are_written_in_the_background(world):
     found = await world.ask("GET", f"/v1/campaigns/{campaign['id']}")
     assert len(found["variants"]) == len(campaign["variants"]) + 2
     assert (await world("GET", "/v1/jobs/999", headers=world.admin)).status == 404
+    assert (await world("DELETE", f"/v1/jobs/{job.id}", headers=world.admin)).status == 409
+    assert (await world("DELETE", "/v1/jobs/999", headers=world.admin)).status == 404
+    other = (await world("POST", url, {"write": 2, "engine": "slot"}, world.admin)).json(JobStatus)
+    assert (await world("DELETE", f"/v1/jobs/{other.id}", headers=world.admin)).json(JobStatus).state == "cancelled"
+    entries = msgspec.convert(await world.ask("GET", "/v1/audit?limit=1"), list[AuditEntry])
+    assert (entries[0].action, entries[0].target) == ("job.cancel", f"job:{other.id}")
 
 
 async def test_a_report_tells_where_it_stands(world):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from arauto.core.errors import NotFoundError, StoreError
+from arauto.core.errors import ConflictError, NotFoundError, StoreError
 from arauto.core.settings import Settings
 from arauto.store import JobContext, Store, jobs
 
@@ -112,6 +112,37 @@ async def test_a_stopped_workers_job_goes_on_elsewhere(
         await other.jobs.run_worker(wait=False)
     assert found == [4]
     assert (await store.jobs.get(job)).done == 10
+
+
+async def test_a_job_is_cancelled_before_it_begins_or_while_it_runs(store: Store) -> None:
+    seen: list[str] = []
+    started = asyncio.Event()
+
+    async def endless(context: JobContext, args: dict[str, Any]) -> None:
+        seen.append(args["name"])
+        await context.progress(3, 9, "so far")
+        started.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            seen.append("told")
+
+    store.jobs.register("endless", endless)
+    never = await store.jobs.defer("endless", {"name": "never"})
+    assert (await store.jobs.cancel(never)).state == "cancelled"
+    job = await store.jobs.defer("endless", {"name": "one"})
+    async with worker(store):
+        await asyncio.wait_for(started.wait(), 60)
+        await store.jobs.cancel(job)
+        status = await until(store, job, "cancelled")
+    assert (status.done, status.note, status.error) == (3, "so far", "")
+    assert seen == ["one", "told"]
+    await store.jobs.run_worker(wait=False)
+    assert seen == ["one", "told"], "nobody takes it up again"
+    with pytest.raises(ConflictError, match="is cancelled"):
+        await store.jobs.cancel(job)
+    with pytest.raises(NotFoundError):
+        await store.jobs.cancel(10**6)
 
 
 async def test_a_dead_workers_job_is_taken_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
