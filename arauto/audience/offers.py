@@ -97,7 +97,10 @@ def tally(rows: Iterable[tuple[Sequence[Shown], float]], goal: Goal) -> dict[int
         for variant, did in seen.items():
             visitors[variant] += 1
             doers[variant] += did
-    return {variant: Tally(*of, visitors[variant], doers[variant]) for variant, of in sums.items()}
+    return {
+        variant: Tally(weight, reward, square, visitors[variant], doers[variant])
+        for variant, (weight, reward, square) in sums.items()
+    }
 
 
 def allowed(candidates: Iterable[Candidate], packed: bytes, now_ms: int, policy: Policy) -> list[Candidate]:
