@@ -68,7 +68,7 @@ def crowd(targets, key=KEY, epsilon=None, told=None, model=None):
     """A region in this process: each device pulls towards its own of ``targets``, through the masks."""
 
     def learn(weights):
-        privacy = noise_for(epsilon or 1e5, 1e-6, 1, 20.0, 1 / 4096, DIM, 2)
+        privacy = noise_for(epsilon or 1e6, 1e-6, 1, 20.0, 1 / 4096, DIM, 2)
         offer = new_offer(
             key, round_id=bytes(16), task="flower", model=model or sha256(model_bytes(weights)).hexdigest(), dim=DIM,
             quantum=1 / 4096, privacy=privacy, clients=len(targets),
@@ -151,7 +151,7 @@ def test_only_signed_receipts_for_these_weights_count(flower, targets):
 
 def test_a_receipt_counts_once(flower, targets):
     told = []
-    learners = [crowd(targets[1], told=told, epsilon=1e6), lambda weights: told[-1]]
+    learners = [crowd(targets[1], told=told), lambda weights: told[-1]]
     found = start(regions(keys=[public_key(KEY).hex()]), learners, flower, rounds=1)
     assert np.abs(flat(found) - targets[1].mean(axis=0)).max() < 0.02
     strategy, shape = regions(), record(flower)

@@ -81,9 +81,12 @@ async def test_a_campaign_goes_only_where_it_may(settings: Settings) -> None:
     async with await Store.open(settings, clock=clock) as store:
         campaign, _ = await new_campaign(store)
         move = store.catalogue.set_campaign_state
-        for state in ("paused", "ended"):
-            with pytest.raises(ConflictError):
-                await move(campaign.id, state, "ana")
+        with pytest.raises(ConflictError):
+            await move(campaign.id, "paused", "ana")
+        discarded, _ = await new_campaign(store, slug="discarded")
+        assert (await move(discarded.id, "ended", "ana")).state == "ended"
+        with pytest.raises(ConflictError):
+            await move(discarded.id, "live", "ana")
         clock.advance(1000)
         live = await move(campaign.id, "live", "ana")
         assert (live.state, live.launched_ms, live.ended_ms) == ("live", clock.now_ms(), None)

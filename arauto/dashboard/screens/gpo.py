@@ -24,7 +24,7 @@ from arauto.loop import NewTurn, Turn, add_copies, can_train, feedback_files, fi
 
 CANDIDATE = "text:candidate"
 _NONE = "no campaign has shown two texts yet"
-_FEW = re.compile(r"holds (\d+) tests with two different arms .*?(\d+)")
+_FEW = re.compile(r"holds (\d+) tests with two different arms\D*(\d+)")
 ITERATIONS, BATCHES = (2, 8, 16, 32, 64), (8, 32, 64, 128)
 TURNS = 10
 Series = Sequence[tuple[str, Sequence[float | None]]]
