@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Half as many again as cores: a test waits for databases and browsers about as long as it computes.
-WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 2) * 3 // 2))")
+# Twice as many as cores: a test waits for databases and browsers about as long as it computes.
+WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 2) * 2))")
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test test-flower test-models check bench docs clean

@@ -70,7 +70,7 @@ async def draw_flows(browser: Browser, server: Running, home: Path, images: Path
         await page.wait_for_selector("#t-b-title-said")
         await page.wait_for_selector("form[action$='/kit']", timeout=KIT_S)
         await _looks(browser, page, images, "texts", language, open_)
-        await page.locator("#t-b form[action$='/undo'] button").click()
+        await page.locator("#t-b button[formaction$='/undo']").click()
         await page.goto(f"{base}/plan")
         await page.check("[name=ramp][value=steps]")
         await page.wait_for_selector("#steps")
