@@ -111,7 +111,9 @@ async def _screen(browser: Browser, url: str, cookies: dict[str, str]) -> dict[s
         client = await context.new_cdp_session(page)
         await client.send("Emulation.setCPUThrottlingRate", {"rate": THROTTLE})
         await page.goto(url, wait_until="load")
-        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+        # Not wait_for_function, which evaluates a string in the page: the policy of its content forbids that.
+        while not await page.evaluate("performance.getEntriesByName('first-contentful-paint').length"):
+            await page.wait_for_timeout(20)
         await page.wait_for_timeout(300)
         loads.append(await page.evaluate(_TIMES))
         await context.close()

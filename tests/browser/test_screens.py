@@ -73,7 +73,8 @@ async def test_someone_is_invited_and_holds_a_release_and_is_in_the_log(shop, de
         await admin.locator("#role").select_option("approver")
         await admin.get_by_role("button", name="Make the invitation").click()
         # Whole, as it is sent: the page adds the server's address.
-        await admin.wait_for_function("document.querySelector('code.whole').textContent.startsWith('http')")
+        whole = "document.querySelector('code.whole').textContent.startsWith('http')"
+        await until(lambda: admin.evaluate(whole))
         link = await admin.locator("code.whole").inner_text()
     async with visit(link, locale="pt-BR") as page:
         await page.get_by_label("Nova senha", exact=True).fill("quatro palavras bem comuns")
