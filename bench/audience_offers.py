@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arauto.audience import Candidate, Policy, Shown, Tally, choose, tally
+from arauto.audience import Candidate, Policy, Showings, Tally, choose, tally
 from arauto.core.settings import load_settings
 from arauto.experiments import Log, abstention, evaluate_policy
 from arauto.loop import open_bandit_here, open_bandit_path
@@ -28,16 +28,16 @@ SHARE = 0.6
 
 def learned(rows: dict[str, Any], first: NDArray[np.int64]) -> tuple[dict[int, Tally], dict[bytes, dict[int, Tally]]]:
     """What the first rows tell of everyone, and of each kind of user."""
-    shown = [
-        ([Shown(int(arm), float(chance), 0, bool(reward), False)], 1.0)
-        for arm, chance, reward in zip(
-            rows["arms"][first], rows["propensities"][first], rows["rewards"][first], strict=True
-        )
-    ]
-    kinds: dict[bytes, list[Any]] = {}
-    for place, row in zip(first.tolist(), shown, strict=True):
-        kinds.setdefault(rows["context"][place, :-3].tobytes(), []).append(row)
-    return tally(shown, "click"), {kind: tally(some, "click") for kind, some in kinds.items()}
+    arms, rewards = rows["arms"][first].astype(np.uint64), rows["rewards"][first] > 0
+    shown = Showings(
+        np.arange(len(first)), arms, rows["propensities"][first], np.zeros(len(first), np.int64), rewards, rewards
+    )
+    kinds: dict[bytes, list[int]] = {}
+    for place, row in enumerate(first.tolist()):
+        kinds.setdefault(rows["context"][row, :-3].tobytes(), []).append(place)
+    once = np.ones(len(first))
+    of = {kind: Showings(*(column[some] for column in shown)) for kind, some in kinds.items()}
+    return tally(shown, once, "click"), {kind: tally(some, once, "click") for kind, some in of.items()}
 
 
 def chances(

@@ -18,8 +18,12 @@ import numpy as np
 
 AT = 10
 SEEDS = 5
-STEP = 20
+STEP = 10
 """Epochs of a transformer between two looks at the validation item."""
+PATIENCE = 40
+"""Epochs without a better one after which its training ends."""
+LIMIT = float(os.environ.get("PEERS_SECONDS", "3600"))
+"""CPU-seconds of one training at most; one that was ended by it says so."""
 Ranker = Callable[[str, Any], Any]
 """From "fit" or "known" (what users bring) and their targets to ranks."""
 
@@ -117,9 +121,9 @@ def sasrec(data: Data, given: dict[str, Any], seed: int) -> Ranker:
 
         more["transformer_layers_type"] = LiGRLayers
     model = SASRecModel(
-        session_max_len=100, n_factors=given["factors"], n_blocks=2, n_heads=2, dropout_rate=given["dropout"],
-        loss=given["loss"], n_negatives=given.get("negatives", 1), lr=1e-3, batch_size=64, dataloader_num_workers=0,
-        recommend_torch_device="cpu",
+        session_max_len=100, n_factors=given["factors"], n_blocks=2, n_heads=given["heads"],
+        dropout_rate=given["dropout"], loss=given["loss"], n_negatives=given.get("negatives", 1), lr=1e-3,
+        batch_size=given["batch"], dataloader_num_workers=0, recommend_torch_device="cpu",
         get_trainer_func=lambda: Trainer(
             max_epochs=STEP, accelerator="cpu", enable_progress_bar=False, logger=False,
             enable_checkpointing=False, enable_model_summary=False,
@@ -136,19 +140,30 @@ def sasrec(data: Data, given: dict[str, Any], seed: int) -> Ranker:
         return np.array([place.get(pair, 999) for pair in zip(data.asked.tolist(), targets.tolist(), strict=True)])
 
     # So many epochs as the validation item asks for.
+    began = time.process_time()
     for epochs in range(STEP, given["most_epochs"] + 1, STEP):
         model.fit_partial(logs["fit"], min_epochs=STEP, max_epochs=STEP)
         ranks = {"fit": rank("fit", data.valid), "known": rank("known", data.test)}
         reached = ndcg(ranks["fit"])
-        print(f"  {epochs} epochs {reached:.4f}", file=sys.stderr, flush=True)
+        spent = time.process_time() - began
+        print(f"  {epochs} epochs {reached:.4f} {spent:.0f} CPU-s", file=sys.stderr, flush=True)
         if reached > best[0]:
             best = (reached, ranks, epochs)
-        elif epochs - best[2] >= 2 * STEP:
+        elif epochs - best[2] >= PATIENCE:
+            break
+        if spent > LIMIT:
+            given["cut_after"] = epochs
             break
     given["epochs"] = best[2]
     return lambda name, _: best[1][name]
 
 
+SIZES: tuple[dict[str, Any], ...] = (
+    {"factors": 64, "heads": 2, "dropout": 0.2, "batch": 64},
+    {"factors": 64, "heads": 2, "dropout": 0.5, "batch": 64},
+    # RecTools' defaults.
+    {"factors": 256, "heads": 4, "dropout": 0.2, "batch": 128},
+)
 GRIDS: dict[str, tuple[Callable[..., Ranker], list[dict[str, Any]]]] = {
     "implicit_als": (
         als,
@@ -165,14 +180,13 @@ GRIDS: dict[str, tuple[Callable[..., Ranker], list[dict[str, Any]]]] = {
     ),
     "rectools_sasrec": (
         sasrec,
-        [{"factors": 64, "dropout": d, "loss": "softmax", "most_epochs": 200} for d in (0.2, 0.5)],
+        [{"loss": "softmax", "most_epochs": 200, **size} for size in SIZES],
     ),
     "rectools_esasrec": (
         sasrec,
         [
-            {"factors": 64, "dropout": d, "loss": "sampled_softmax", "negatives": 256, "most_epochs": 200,
-             "layers": "ligr"}
-            for d in (0.2, 0.5)
+            {"loss": "sampled_softmax", "negatives": 256, "most_epochs": 200, "layers": "ligr", **size}
+            for size in SIZES
         ],
     ),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from arauto.audience.pgvector import PgVectors
 from arauto.audience.ranking import Measured, Quality
 from arauto.audience.rules import parse, sensitive
 from arauto.audience.segments import NOBODY, Clusters, Drift, Segment, adjusted_rand
-from arauto.audience.state import KINDS, MOST, NOTHING, Kind, Shown, Touch, Weights, pack, touch_of, unpack
+from arauto.audience.state import KINDS, MOST, NOTHING, Kind, Showings, Touch, Weights, pack, touch_of, unpack
 from arauto.audience.visitors import Filter, ItemOffer, Neighbour, Visitors
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "Recipe",
     "Row",
     "Segment",
-    "Shown",
+    "Showings",
     "Split",
     "Statistics",
     "Tally",

@@ -12,11 +12,13 @@ import numpy as np
 from arauto.audience.encoder import Encoder
 from arauto.audience.files import write_sealed
 from arauto.audience.linear import Floats
-from arauto.audience.state import Weights, history
+from arauto.audience.state import Weights, histories
 from arauto.core.spread import Spread, never
 
 PART = 2_000
-"""States that are encoded at a time."""
+"""States that go to a worker at a time."""
+_AT_ONCE = 64
+"""States whose items' vectors are summed at once: they stay in the cache."""
 _Shared = tuple[Encoder, Weights]
 
 
@@ -48,8 +50,15 @@ def encode_states(
 
 
 def _vectors(shared: _Shared, states: Sequence[bytes]) -> Floats:
-    encoder, weights = shared
-    return np.array([encoder.vector(history(packed, weights, encoder.decay)) for packed in states], dtype=np.float32)
+    return encode(*shared, states)
+
+
+def encode(encoder: Encoder, weights: Weights, states: Sequence[bytes]) -> Floats:
+    """:func:`encode_states` in this process, with nothing around it: what an event costs."""
+    if len(states) <= _AT_ONCE:
+        return encoder.vectors(histories(states, weights, encoder.decay), len(states))
+    parts = (states[start : start + _AT_ONCE] for start in range(0, len(states), _AT_ONCE))
+    return np.concatenate([encode(encoder, weights, part) for part in parts])
 
 
 def write_vectors(path: Path | str, encoder: Encoder, visitors: Sequence[UUID], vectors: Floats) -> int:

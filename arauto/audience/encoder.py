@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from arauto.audience.files import read_sealed, write_sealed
 from arauto.audience.interactions import Interactions
 from arauto.audience.linear import Floats, Recipe, Statistics, counted, factor
+from arauto.audience.state import Histories, begins
 from arauto.core.errors import InputError, ModelFileError
 
 DIMENSIONS = 128
@@ -78,6 +79,8 @@ class Encoder:
         self.heads, self.strengths = heads, strengths
         self.about = about
         self.row_of = {code: row for row, code in enumerate(codes.tolist())}
+        self._places = np.argsort(codes)
+        self._sorted = codes[self._places]
         self.version = hashlib.sha256(codes.tobytes() + inputs.tobytes()).hexdigest()[:16]
         """Vectors of equal versions can be compared."""
 
@@ -103,21 +106,26 @@ class Encoder:
 
     def vector(self, history: Sequence[tuple[int, float]]) -> Floats:
         """The unit vector of (code, weight) pairs; zeros when none of the items is known."""
-        total = np.zeros(self.dimensions, dtype=np.float32)
+        codes = np.array([code for code, _ in history], dtype=np.uint64)
+        weights = np.array([weight for _, weight in history], dtype=np.float64)
+        return self.vectors(Histories(np.zeros(len(history), np.int64), codes, weights), 1)[0]
+
+    def vectors(self, of: Histories, count: int) -> Floats:
+        """The unit vectors of ``count`` histories, in their order; zeros for one of which no item is known."""
+        owners, weights = of.owners, of.weights.astype(np.float32)
+        total = np.zeros((count, self.dimensions), dtype=np.float32)
         if self.trained:
-            rows, weights = [], []
-            row_of = self.row_of
-            for code, weight in history:
-                if (row := row_of.get(code)) is not None:
-                    rows.append(row)
-                    weights.append(weight)
-            if rows:
-                total = np.array(weights, dtype=np.float32) @ self.inputs[rows]
-        else:
-            for code, weight in history:
-                total += np.float32(weight) * _random_row(code, self.dimensions)
-        size = math.sqrt(total @ total)
-        return total / np.float32(size) if size > 0 else total
+            places = np.minimum(self._sorted.searchsorted(of.codes), len(self._sorted) - 1)
+            known = (self._sorted[places] == of.codes).nonzero()[0]
+            owners, weights, items = owners[known], weights[known], self.inputs[self._places[places[known]]]
+        elif len(of.codes):
+            items = np.stack([_random_row(code, self.dimensions) for code in of.codes.tolist()])
+        starts = begins(owners).nonzero()[0]
+        # A product each: one for all would round a visitor's sum by what is summed beside it.
+        for owner, start, end in zip(owners[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), None], strict=True):
+            one = weights[start:end] @ items[start:end]
+            total[owner] = one / np.float32(math.sqrt(one @ one) or 1.0)
+        return total
 
     def scores(self, history: Sequence[tuple[int, float]]) -> Floats:
         """How likely each item (by row) comes next, in no unit."""

@@ -116,7 +116,9 @@ class InvertedFile:
         self._index.remove_ids(self._faiss.IDSelectorArray(len(keys), self._faiss.swig_ptr(keys)))
 
     def vectors(self, keys: Keys) -> Floats:
-        found: Floats = self._index.reconstruct_batch(keys)
+        keys, at = np.ascontiguousarray(keys), self._faiss.swig_ptr
+        found = np.empty((len(keys), self._index.d), dtype=np.float32)
+        self._index.reconstruct_batch_c(len(keys), at(keys), at(found))
         return found
 
     def nearest(self, queries: Floats, k: int, allowed: NDArray[np.bool_] | None) -> tuple[Keys, Floats]:

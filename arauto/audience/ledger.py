@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ class Ledger:
     def __init__(self) -> None:
         self._rows: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0] * 7)
         self._all: dict[int, list[float]] = defaultdict(lambda: [0.0] * 7)
+        self._everyone: dict[Goal, dict[int, Tally]] = {}
 
     def add(self, segment: int, touch: Touch) -> None:
         """Count a touch of a visitor of ``segment``."""
@@ -38,6 +39,7 @@ class Ledger:
     def _count(self, segment: int, variant: int, chance: float, kind: Kind, sign: float) -> None:
         if kind not in ("impression", "click", "purchase"):
             return
+        self._everyone.clear()
         weight = sign / max(chance, LEAST_CHANCE)
         for row in (self._rows[segment, variant], self._all[variant]):
             if kind == "impression":
@@ -51,15 +53,18 @@ class Ledger:
                 row[_BUYS] += sign
                 row[_BOUGHT] += weight
 
-    def everyone(self, goal: Goal) -> dict[int, Tally]:
+    def everyone(self, goal: Goal) -> Mapping[int, Tally]:
         """How each variant did with all visitors."""
-        did, rewarded = (_BUYS, _BOUGHT) if goal == "purchase" else (_CLICKS, _CLICKED)
-        return {
-            variant: Tally(
-                row[_WEIGHT], min(row[rewarded], row[_WEIGHT]), row[_SQUARE], int(row[_SHOWN]), int(row[did])
-            )
-            for variant, row in self._all.items()
-        }
+        known = self._everyone.get(goal)
+        if known is None:
+            did, rewarded = (_BUYS, _BOUGHT) if goal == "purchase" else (_CLICKS, _CLICKED)
+            known = self._everyone[goal] = {
+                variant: Tally(
+                    row[_WEIGHT], min(row[rewarded], row[_WEIGHT]), row[_SQUARE], int(row[_SHOWN]), int(row[did])
+                )
+                for variant, row in self._all.items()
+            }
+        return known
 
     def cells(
         self, segments: Sequence[int], variants: Sequence[int], goal: Goal

@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from arauto.audience.state import Shown, bought, shown, unpack
+from arauto.audience.state import Showings, begins, bought, unpack
 from arauto.core.brief import Language
 from arauto.core.i18n import LANGUAGES, number, say
 
@@ -67,40 +68,45 @@ class Tally(NamedTuple):
     done: int = 0
 
     @property
+    def worth(self) -> tuple[float, float]:
+        """The effective sample size, and the rate."""
+        weight, reward, square, _, _ = self
+        return (weight * weight / square if square > 0 else 0.0), (reward / weight if weight > 0 else 0.0)
+
+    @property
     def trials(self) -> float:
         """The effective sample size."""
-        return self.weight**2 / self.square if self.square > 0 else 0.0
+        return self.worth[0]
 
     @property
     def rate(self) -> float:
-        return self.reward / self.weight if self.weight > 0 else 0.0
+        return self.worth[1]
 
 
 _NONE = Tally()
 
 
-def tally(rows: Iterable[tuple[Sequence[Shown], float]], goal: Goal) -> dict[int, Tally]:
-    """What visitors were shown, each with a weight, added up by variant."""
-    sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    visitors: dict[int, int] = defaultdict(int)
-    doers: dict[int, int] = defaultdict(int)
-    for showings, similarity in rows:
-        seen: dict[int, bool] = {}
-        for variant, chance, _, clicked, purchased in showings:
-            did = purchased if goal == "purchase" else clicked
-            weight = similarity / max(chance, LEAST_CHANCE)
-            of = sums[variant]
-            of[0] += weight
-            of[1] += weight * did
-            of[2] += weight * weight
-            seen[variant] = did or seen.get(variant, False)
-        for variant, did in seen.items():
-            visitors[variant] += 1
-            doers[variant] += did
-    return {
-        variant: Tally(weight, reward, square, visitors[variant], doers[variant])
-        for variant, (weight, reward, square) in sums.items()
-    }
+def tally(seen: Showings, similarities: NDArray[np.float64], goal: Goal) -> dict[int, Tally]:
+    """What visitors were shown, added up by variant. ``similarities`` weigh the visitors, by place."""
+    if not len(seen.owners):
+        return {}
+    did = seen.bought if goal == "purchase" else seen.clicked
+    order = seen.variants.argsort(kind="stable")
+    new = begins(seen.variants[order])
+    places = np.empty_like(order)
+    places[order] = new.cumsum() - 1
+    many = int(new.sum())
+    weights = similarities[seen.owners] / np.maximum(seen.chances, LEAST_CHANCE)
+    weight, square = np.bincount(places, weights, many), np.bincount(places, weights * weights, many)
+    reward = np.bincount(places[did], weights[did], many)
+    # A visitor's showings of one variant are together.
+    each = (begins(seen.owners) | begins(places)).nonzero()[0]
+    visitors, doers = (
+        np.bincount(some, minlength=many) for some in (places[each], places[each[np.logical_or.reduceat(did, each)]])
+    )
+    columns = (one.tolist() for one in (weight, reward, square, visitors, doers))
+    variants = seen.variants[order][new].tolist()
+    return {variant: Tally(*row) for variant, *row in zip(variants, *columns, strict=True)}
 
 
 def allowed(candidates: Iterable[Candidate], packed: bytes, now_ms: int, policy: Policy) -> list[Candidate]:
@@ -108,9 +114,9 @@ def allowed(candidates: Iterable[Candidate], packed: bytes, now_ms: int, policy:
     options = list(candidates)
     campaign_of = {one.variant: one.campaign for one in options}
     recent: dict[int, int] = defaultdict(int)
-    for one in shown(packed):
-        if one.variant in campaign_of and now_ms - one.at_ms < policy.cap_days * DAY_MS:
-            recent[campaign_of[one.variant]] += 1
+    for one in unpack(packed):
+        if one.kind == "impression" and one.code in campaign_of and now_ms - one.at_ms < policy.cap_days * DAY_MS:
+            recent[campaign_of[one.code]] += 1
     rested = {
         campaign_of[code]
         for code, at_ms in bought(packed).items()
@@ -135,13 +141,16 @@ def choose(
     """
     weight = sum(one.weight for one in everyone.values())
     base = (sum(one.reward for one in everyone.values()) + 0.5) / (weight + 10.0)
-    estimates = [
-        _estimate(everyone.get(one.variant, _NONE), near.get(one.variant, _NONE), base, policy.prior)
-        for one in candidates
-    ]
-    rates = np.array([rate for rate, _, _ in estimates])
-    strengths = policy.prior + np.array([own if near else every for _, own, every in estimates])
-    draws = rng.beta(np.maximum(strengths * rates, 1e-3), np.maximum(strengths * (1 - rates), 1e-3)).tolist()
+    prior = policy.prior
+    rates, trials = [], []
+    for one in candidates:
+        every_trials, every_rate = everyone.get(one.variant, _NONE).worth
+        own_trials, own_rate = near.get(one.variant, _NONE).worth
+        general = (prior * base + every_trials * every_rate) / (prior + every_trials)
+        rates.append((prior * general + own_trials * own_rate) / (prior + own_trials))
+        trials.append(own_trials if near else every_trials)
+    likely, strengths = np.array(rates), prior + np.array(trials)
+    draws = rng.beta(np.maximum(strengths * likely, 1e-3), np.maximum(strengths * (1 - likely), 1e-3)).tolist()
     best: dict[int, int] = {}
     for place in sorted(range(len(draws)), key=lambda place: (-draws[place], candidates[place].variant)):
         best.setdefault(candidates[place].campaign, place)
@@ -153,22 +162,14 @@ def choose(
             Offer(
                 variant=variant,
                 campaign=campaign,
-                rate=estimates[place][0],
-                trials=estimates[place][1 if near else 2],
+                rate=rates[place],
+                trials=trials[place],
                 similar=own.visitors,
                 done=own.done,
                 reason=_reason(own, every, goal),
             )
         )
     return offers
-
-
-def _estimate(every: Tally, own: Tally, base: float, prior: float) -> tuple[float, float, float]:
-    """A variant's rate for a visitor, by its rate among neighbours, among everyone and of all variants; and the trials
-    of the first two."""
-    of_all, of_own = every.trials, own.trials
-    general = (prior * base + of_all * every.rate) / (prior + of_all)
-    return (prior * general + of_own * own.rate) / (prior + of_own), of_own, of_all
 
 
 def _reason(own: Tally, every: Tally, goal: Goal) -> dict[Language, str]:

@@ -1,19 +1,24 @@
 """What a visitor did, as one string of bytes: their latest touches in order. It depends on the set of events alone.
 
 Late, repeated and out-of-order events therefore end in the same state, and so does a replay after a crash. A touch is
-29 bytes, big-endian, time first, so that the bytes sort as the touches do.
+29 bytes, big-endian, time first, so that the bytes sort as the touches do. States are read many at once, as arrays: a
+visitor's numbers are the same whoever is read beside them.
 """
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+Numbers = NDArray[np.int64]
+Codes = NDArray[np.uint64]
 MOST = 64
 """Touches kept of a visitor."""
 _LAYOUT = struct.Struct(">QQQfB")
@@ -26,8 +31,10 @@ Kind = Literal["impression", "view", "click", "cart", "purchase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _PLACE = {kind: place for place, kind in enumerate(KINDS)}
 _IMPRESSION, _CART, _PURCHASE = (_PLACE[kind] for kind in ("impression", "cart", "purchase"))
-_OF_SHOWINGS = re.compile(bytes([*b"[", _IMPRESSION, _PLACE["click"], _PURCHASE, *b"]"]))
-"""Finds the touches that can go back to a showing, by their last bytes."""
+_CLICK = _PLACE["click"]
+_RECORD = np.dtype([("at", ">u8"), ("event", ">u8"), ("code", ">u8"), ("chance", ">f4"), ("kind", "u1")])
+_OF_SHOWING = np.array([kind in ("impression", "click", "purchase") for kind in KINDS])
+"""Kinds that can go back to a showing."""
 
 
 class Touch(NamedTuple):
@@ -90,54 +97,114 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     purchase: float = 3.0
 
 
-def history(packed: bytes, weights: Weights, decay: float) -> list[tuple[int, float]]:
-    """(code, weight) of what the visitor met, the latest first; an item met again counts where it was met last, as the
-    strongest thing done with it. Each later item leaves ``decay`` of it: the encoder's γ. Being shown something counts
-    nothing.
+class Histories(NamedTuple):
+    """What visitors met, one row each: whose (by place), what (by code) and how much it weighs; a visitor's rows are
+    together, the latest first."""
+
+    owners: Numbers
+    codes: Codes
+    weights: NDArray[np.float64]
+
+
+def histories(states: Sequence[bytes], weights: Weights, decay: float) -> Histories:
+    """What each visitor met; an item met again counts where it was met last, as the strongest thing done with it. Each
+    later item leaves ``decay`` of it: the encoder's γ. Being shown something counts nothing.
 
     Ages are taken from the visitor's last touch: the passing of time alone scales all weights alike, and so turns no
     vector.
     """
-    by_kind = (0.0, weights.view, weights.click, weights.cart, weights.purchase)
-    met: dict[int, list[float]] = {}
-    newest = 0
-    for at_ms, _, code, _, kind in reversed(list(_LAYOUT.iter_unpack(packed))):
-        strength = by_kind[kind]
-        if strength == 0.0 or code == NOTHING:
-            continue
-        newest = newest or at_ms
-        if (known := met.get(code)) is not None:
-            known[0] = max(known[0], strength)
-        else:
-            age = 0.5 ** ((newest - at_ms) / weights.half_life_ms)
-            met[code] = [strength, age * decay ** len(met)]
-    return [(code, strength * fade) for code, (strength, fade) in met.items()]
+    owners, rows = _rows(states)
+    codes, strengths = rows["code"].astype(np.uint64), _strengths(weights)[rows["kind"]]
+    counts = ((strengths != 0.0) & (codes != NOTHING)).nonzero()[0][::-1]
+    owners, codes, strengths = owners[counts], codes[counts], strengths[counts]
+    # Of the rows of one item, which a stable sort leaves in their order, the first is the latest.
+    order, new = _grouped(owners, codes)
+    starts = new.nonzero()[0]
+    latest = order[starts]
+    kept = latest.argsort()
+    latest = latest[kept]
+    strongest = np.maximum.reduceat(strengths[order], starts)[kept] if len(starts) else strengths
+    owners, at_ms = owners[latest], rows["at"][counts[latest]].astype(np.int64)
+    places = np.arange(len(owners))
+    first = np.maximum.accumulate(places * begins(owners))
+    age = np.exp2((at_ms - at_ms[first]) / weights.half_life_ms)
+    return Histories(owners, codes[latest], strongest * age * _powers(decay)[places - first])
 
 
-class Shown(NamedTuple):
-    """A variant that a visitor was shown, and what came of it."""
-
-    variant: int
-    chance: float
-    at_ms: int
-    clicked: bool
-    bought: bool
+@lru_cache(maxsize=64)
+def _strengths(weights: Weights) -> NDArray[np.float64]:
+    return np.array((0.0, weights.view, weights.click, weights.cart, weights.purchase))
 
 
-def shown(packed: bytes) -> list[Shown]:
-    """What was shown, the earliest first. A later click or purchase of the variant belongs to its last showing."""
-    found: list[Shown] = []
-    last: dict[int, int] = {}
-    # Most touches of most visitors are none of these: they are not even unpacked.
-    for match in _OF_SHOWINGS.finditer(packed[SIZE - 1 :: SIZE]):
-        at_ms, _, code, chance, kind = _LAYOUT.unpack_from(packed, match.start() * SIZE)
-        if kind == _IMPRESSION:
-            last[code] = len(found)
-            found.append(Shown(code, chance, at_ms, False, False))
-        elif (row := last.get(code)) is not None:
-            one, buys = found[row], kind == _PURCHASE
-            found[row] = Shown(code, one.chance, one.at_ms, one.clicked or not buys, one.bought or buys)
-    return found
+@lru_cache(maxsize=64)
+def _powers(decay: float) -> NDArray[np.float64]:
+    return np.asarray(decay ** np.arange(MOST))
+
+
+def history(packed: bytes, weights: Weights, decay: float) -> list[tuple[int, float]]:
+    """(code, weight) of what one visitor met (:func:`histories`), the latest first."""
+    _, codes, faded = histories([packed], weights, decay)
+    return list(zip(codes.tolist(), faded.tolist(), strict=True))
+
+
+class Showings(NamedTuple):
+    """What visitors were shown, one row each: to whom (by place), which variant, how likely it was, when, and what came
+    of it."""
+
+    owners: Numbers
+    variants: Codes
+    chances: NDArray[np.float64]
+    at_ms: Numbers
+    clicked: NDArray[np.bool_]
+    bought: NDArray[np.bool_]
+
+
+def showings(states: Sequence[bytes]) -> Showings:
+    """What was shown, by visitor and variant, the earliest first. A later click or purchase of the variant belongs to
+    its last showing."""
+    owners, rows = _rows(states)
+    told = _OF_SHOWING[rows["kind"]].nonzero()[0]
+    owners, rows = owners[told], rows[told]
+    codes, kinds = rows["code"].astype(np.uint64), rows["kind"]
+    order, new = _grouped(owners, codes)
+    kinds = kinds[order]
+    shown = kinds == _IMPRESSION
+    # The last showing at or before each row; one of another group, or none, is not its own.
+    places = np.arange(len(order))
+    last = np.maximum.accumulate(np.where(shown, places, -1))
+    own = last >= np.maximum.accumulate(places * new)
+    done = {kind: np.zeros(len(order), dtype=bool) for kind in (_CLICK, _PURCHASE)}
+    for kind, marks in done.items():
+        marks[last[own & (kinds == kind)]] = True
+    order, found = order[shown], rows[order[shown]]
+    return Showings(
+        owners[order],
+        codes[order],
+        found["chance"].astype(np.float64),
+        found["at"].astype(np.int64),
+        done[_CLICK][shown],
+        done[_PURCHASE][shown],
+    )
+
+
+def _rows(states: Sequence[bytes]) -> tuple[Numbers, NDArray[np.void]]:
+    """All touches, and the place of the state of each."""
+    sizes = [len(packed) // SIZE for packed in states]
+    return np.arange(len(sizes)).repeat(sizes), np.frombuffer(b"".join(states), dtype=_RECORD)
+
+
+def _grouped(owners: Numbers, codes: Codes) -> tuple[Numbers, NDArray[np.bool_]]:
+    """The order that brings rows of one owner and code together, each group in the order of before, and where, in that
+    order, a group begins."""
+    order = np.lexsort((codes, owners))
+    return order, begins(owners[order]) | begins(codes[order])
+
+
+def begins(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values differ from the one before."""
+    new = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return new
 
 
 def bought(packed: bytes) -> dict[int, int]:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from arauto.audience import offers as offering
 from arauto.audience import segments as segmenting
-from arauto.audience.batch import encode_states
+from arauto.audience.batch import encode, encode_states
 from arauto.audience.encoder import Encoder
 from arauto.audience.index import EXACT_BELOW, VisitorIndex
 from arauto.audience.ledger import Ledger, ledger_of
 from arauto.audience.offers import Candidate, Offer, Policy, counts_of_items
 from arauto.audience.rules import Condition, facts_of, sensitive
 from arauto.audience.segments import NO_CLUSTERS, NOBODY, Clusters, Drift, Labels, Segment, lookalikes
-from arauto.audience.state import SIZE, Touch, Weights, add, bought, history, pack, shown, unpack
+from arauto.audience.state import SIZE, Touch, Weights, add, bought, history, pack, showings, unpack
 from arauto.core.brief import Language
 from arauto.core.errors import InputError, NotFoundError
 
@@ -196,8 +196,7 @@ class Visitors:
         chosen = list(slots)
         if not chosen:
             return
-        decay = self.encoder.decay
-        vectors = np.array([self.encoder.vector(history(self._packed[slot], self.weights, decay)) for slot in chosen])
+        vectors = encode(self.encoder, self.weights, [self._packed[slot] for slot in chosen])
         self._segment[chosen] = self.clusters.label(vectors)
         real = vectors.any(axis=1)
         keys = np.array(chosen, dtype=np.int64)
@@ -254,7 +253,7 @@ class Visitors:
             allowed = self._last >= where.since_ms
             if where.segment is not None:
                 allowed = allowed & (self._segment == where.segment)
-        slots, near = self.index.nearest(vector, k + 1, allowed=allowed)
+        slots, near = self.index.nearest(vector[None], k + 1, allowed=allowed)
         own = self._slots[visitor]
         pairs = zip(slots[0].tolist(), near[0].tolist(), strict=True)
         return [(slot, similarity) for slot, similarity in pairs if slot >= 0 and slot != own][:k]
@@ -273,10 +272,10 @@ class Visitors:
         """What to offer a visitor of ``candidates``."""
         policy = policy or Policy()
         with self._lock:
-            near = [(self._packed[slot], similarity) for slot, similarity in self._near(visitor, policy.neighbours)]
-        rows = [(shown(packed), max(similarity, 0.0)) for packed, similarity in near]
-        open_ = offering.allowed(candidates, self.state(visitor), now_ms, policy)
-        found = offering.tally(rows, goal)
+            near = self._near(visitor, policy.neighbours)
+            states, own = [self._packed[slot] for slot, _ in near], self.state(visitor)
+        open_ = offering.allowed(candidates, own, now_ms, policy)
+        found = offering.tally(showings(states), np.array([max(similarity, 0.0) for _, similarity in near]), goal)
         return offering.choose(open_, found, self.ledger.everyone(goal), policy, rng, count=count, goal=goal)
 
     def next_items(self, visitor: UUID, *, count: int = 5, neighbours: int = 40) -> list[ItemOffer]:

@@ -6,8 +6,14 @@ import pytest
 from arauto.audience import Candidate, Policy, Tally, touch_of
 from arauto.audience.ledger import Ledger, ledger_of
 from arauto.audience.offers import allowed, choose, counts_of_items, tally
-from arauto.audience.state import Shown, pack
+from arauto.audience.state import Showings, pack, showings
 from tests.audience.planted import START, event
+
+
+def seen(rows):
+    """Showings of rows: whose, variant, chance, when, clicked, bought."""
+    owners, variants, chances, at_ms, clicked, purchased = (np.array(column) for column in zip(*rows, strict=True))
+    return Showings(owners, variants.astype(np.uint64), chances, at_ms, clicked, purchased)
 
 
 def test_weights_undo_how_often_a_variant_was_shown():
@@ -16,13 +22,13 @@ def test_weights_undo_how_often_a_variant_was_shown():
     rates = {1: [], 2: []}
     for _ in range(200):
         rows = []
-        for _ in range(100):
+        for owner in range(100):
             keen = rng.random() < 0.5
             chance = 0.9 if keen else 0.1
             variant = 1 if rng.random() < chance else 2
             clicked = rng.random() < (0.6 if keen else 0.2)
-            rows.append(([Shown(variant, chance if variant == 1 else 1 - chance, START, clicked, False)], 1.0))
-        found = tally(rows, "click")
+            rows.append((owner, variant, chance if variant == 1 else 1 - chance, START, clicked, False))
+        found = tally(seen(rows), np.ones(100), "click")
         for variant in (1, 2):
             if variant in found:
                 rates[variant].append(found[variant].rate)
@@ -31,12 +37,13 @@ def test_weights_undo_how_often_a_variant_was_shown():
 
 
 def test_tallies_count_visitors_once_and_know_their_worth():
-    twice = [Shown(1, 0.5, START, False, False), Shown(1, 0.5, START, True, True)]
-    found = tally([(twice, 1.0), ([Shown(1, 0.25, START, False, False)], 0.5)], "purchase")[1]
+    twice = [(0, 1, 0.5, START, False, False), (0, 1, 0.5, START, True, True)]
+    found = tally(seen([*twice, (1, 1, 0.25, START, False, False)]), np.array([1.0, 0.5]), "purchase")[1]
     assert (found.visitors, found.done) == (2, 1)
     assert found.trials == pytest.approx(3.0)
     assert found.rate == pytest.approx(1 / 3)
     assert Tally().trials == Tally().rate == 0.0
+    assert tally(showings([]), np.ones(0), "click") == {}
 
 
 def test_what_is_little_known_is_tried_now_and_then():

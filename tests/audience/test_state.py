@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arauto.audience import KINDS, MOST, Touch, Weights, touch_of, unpack
-from arauto.audience.state import add, bought, history, pack, shown
+from arauto.audience import KINDS, MOST, NOTHING, Touch, Weights, touch_of, unpack
+from arauto.audience.state import add, bought, histories, history, pack, showings
 from tests.audience.planted import DAY_MS, START, event
 
 touches = st.builds(
@@ -60,9 +60,50 @@ def test_history_weighs_by_kind_order_and_age():
 
 
 def test_a_showing_gets_what_came_of_it():
-    found = shown(pack(told("impression", "click", "impression", "purchase")))
-    assert [(one.clicked, one.bought) for one in found] == [(True, False), (False, True)]
-    assert shown(pack(told("click"))) == []
+    found = showings([pack(told("click")), pack(told("impression", "click", "impression", "purchase"))])
+    assert found.owners.tolist() == [1, 1]
+    assert (found.clicked.tolist(), found.bought.tolist()) == ([True, False], [False, True])
+    assert len(showings([]).owners) == len(showings([b"", pack(told("click"))]).owners) == 0
+
+
+def plain_history(packed, weights, decay):
+    """The same by hand: the latest first, an item where it was met last, as the strongest thing done with it."""
+    met, counted = {}, [one for one in unpack(packed) if one.kind != "impression" and one.code != NOTHING]
+    for one in reversed(counted):
+        strength, fade = met.get(one.code, (0.0, None))
+        if fade is None:
+            fade = 0.5 ** ((counted[-1].at_ms - one.at_ms) / weights.half_life_ms) * decay ** len(met)
+        met[one.code] = max(strength, getattr(weights, one.kind)), fade
+    return [(code, pytest.approx(strength * fade)) for code, (strength, fade) in met.items()]
+
+
+def plain_showings(packed):
+    """The same by hand: variant, time, clicked, bought."""
+    found = []
+    for one in unpack(packed):
+        if one.kind == "impression":
+            found.append([one.code, one.at_ms, False, False])
+        elif one.kind in ("click", "purchase"):
+            for row in reversed(found):
+                if row[0] == one.code:
+                    row[2 if one.kind == "click" else 3] = True
+                    break
+    return sorted(found)
+
+
+@given(st.lists(st.lists(touches.map(lambda one: one._replace(code=one.code % 4)), max_size=12), max_size=4))
+def test_many_states_read_at_once_are_what_each_is_alone(some):
+    states, weights = [pack(one) for one in some], Weights(half_life_ms=30)
+    found, seen = histories(states, weights, 0.7), showings(states)
+    for place, packed in enumerate(states):
+        own = found.owners == place
+        assert list(zip(found.codes[own].tolist(), found.weights[own].tolist(), strict=True)) == plain_history(
+            packed, weights, 0.7
+        )
+        assert found.weights[own].tolist() == [weight for _, weight in history(packed, weights, 0.7)]
+        own = seen.owners == place
+        columns = (one[own].tolist() for one in (seen.variants, seen.at_ms, seen.clicked, seen.bought))
+        assert sorted(map(list, zip(*columns, strict=True))) == plain_showings(packed)
 
 
 def test_what_lay_in_the_cart_was_bought():
