@@ -163,6 +163,9 @@ export const open = (file) => {
       bag[j] += levels[j][bits === 8 ? codes[cell] : (codes[cell >> 1] >> ((cell & 1) * 4)) & 15];
   };
 
+  // Every kind of character once: what is compiled later has then seen them all, and need not be compiled again.
+  hash("Não gostooo!!! d’água “é” – 12 https://a @b <3 :-D … 中 👍🏽\u0301 http://b w", add);
+
   return {
     manifest,
     predict: (said) => {
