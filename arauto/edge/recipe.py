@@ -33,9 +33,10 @@ OWN = msgspec.structs.replace(SHIPPED, temperature=None, unsure=0.0, taught=TAUG
 RESEARCH = TrainPlan(
     rows_log2=20,
     features=Features(negators=NEGATORS, words=2, chars=(2, 3, 4, 5)),
-    decay=1.4e-5,
+    decay=2.8e-5,
     balance=0.5,
     taught=TAUGHT,
+    freedom=3,
 )
 """A plan for a server or a measurement: large, and as accurate as this kind of model gets."""
 DATA = (

@@ -46,7 +46,8 @@ class TrainPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     (0 to 1) lets the rarer class of a corpus, and the smaller corpus, count for more. ``temperature`` None: fitted on a
     tenth left out first; ``unsure``: the confidence below which the model says that it does not know. ``taught``: what
     texts composed by rule (:mod:`arauto.edge.generate`) count beside the examples, 1: as much as all of these; of
-    several shares the one that says least wrong of the tenth. For sentiment only.
+    several shares the one that says least wrong of the tenth. For sentiment only. ``freedom``: how many times further
+    than one of letters a word or a pair may weigh, at the same price by the ridge.
     """
 
     rows_log2: Annotated[int, msgspec.Meta(ge=4, le=20)] = 15
@@ -57,6 +58,7 @@ class TrainPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     decay: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1e-6
     balance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     taught: Annotated[tuple[Annotated[float, msgspec.Meta(ge=0, le=10)], ...], msgspec.Meta(min_length=1)] = (0.0,)
+    freedom: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.0
     temperature: Annotated[float, msgspec.Meta(gt=0, le=100)] | None = None
     unsure: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     seed: int = 0
@@ -143,6 +145,10 @@ class _Lesson:
         self._target = np.searchsorted(labels, [one.label for one in texts])
         self._weights = _weights(examples, plan.balance)
         self._matrix = bags([one.text for one in texts], plan.features, plan.rows_log2)
+        self._scale = np.ones(self._matrix.shape[1])
+        if plan.freedom > 1:
+            words = msgspec.structs.replace(plan.features, chars=())
+            self._scale[bags([one.text for one in texts], words, plan.rows_log2).indices] = plan.freedom
 
     def fit(self, taught: float, rows: NDArray[np.bool_]) -> _Result:
         """What the examples among ``rows`` teach, and composed texts of the weight ``taught``."""
@@ -150,7 +156,8 @@ class _Lesson:
         mine = self.own[rows]
         counts = np.where(mine >= 0, self._weights[mine], 0.0)
         counts[mine < 0] = taught * counts.sum() / max(1, int((mine < 0).sum()))
-        return _quantised(self._matrix[rows], self._target[rows], counts / counts.mean(), self.head, self._plan)
+        counts = counts / counts.mean()
+        return _quantised(self._matrix[rows], self._target[rows], counts, self.head, self._plan, self._scale)
 
     def choose(self) -> tuple[float, float]:
         """The share of composed texts, and the temperature, of the least loss on a tenth: then all of it may teach."""
@@ -203,21 +210,26 @@ def _weights(examples: Sequence[Example], balance: float) -> _Floats:
     return np.asarray(np.array(raw) / np.mean(raw), np.float64)
 
 
-def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan: TrainPlan) -> _Result:
+def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan: TrainPlan, scale: _Floats) -> _Result:
+    """``scale`` (rows,): the table's rows over those that the ridge is asked of."""
     truth = np.eye(head.shape[1])[target]
     # Rows that no text has stay zero; a large table is mostly those.
     used = np.unique(matrix.indices) if not plan.kept else np.arange(matrix.shape[1])
     start = np.zeros((len(used), len(head))), np.log(truth.mean(0) + 1e-9)
-    some, bias, loss = _solve([matrix[:, used]], truth, weights, head, start, plan.steps, plan.decay)
+    wide = matrix[:, used].multiply(scale[used]).tocsr() if plan.freedom > 1 else matrix[:, used]
+    some, bias, loss = _solve([wide], truth, weights, head, start, plan.steps, plan.decay)
     table = np.zeros((matrix.shape[1], len(head)))
-    table[used] = some
+    table[used] = some * scale[used, None]
     if 0 < plan.kept < table.size:
         used = np.bincount(matrix.indices, minlength=len(table))
         worth = np.abs(table) * np.sqrt(used)[:, None]
         strong = worth >= np.partition(worth.ravel(), -plan.kept)[-plan.kept]
         rows = np.flatnonzero(strong.any(1))
         start = np.where(strong, table, 0.0)[rows], bias
-        some, bias, loss = _solve([matrix[:, rows]], truth, weights, head, start, plan.steps, plan.decay, strong[rows])
+        decay: float | _Floats = plan.decay
+        if plan.freedom > 1:
+            decay = decay / np.square(scale[rows, None])
+        some, bias, loss = _solve([matrix[:, rows]], truth, weights, head, start, plan.steps, decay, strong[rows])
         table = np.zeros_like(table)
         table[rows] = some
     levels, codes = quantise(table, plan.bits)
@@ -230,7 +242,7 @@ def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan
         cells = np.ones(len(codes)), (np.arange(len(codes)), column)
         held.append((matrix @ sparse.csr_matrix(cells, (len(codes), levels.shape[1]))).toarray())
     # The same ridge: a level counts as often as rows have it.
-    rows_of = np.stack([np.bincount(column, minlength=levels.shape[1]) for column in codes.T], 1).astype(np.float64)
+    rows_of = np.stack([np.bincount(column, scale**-2, levels.shape[1]) for column in codes.T], 1)
     told, own, loss = _solve(
         held, truth, weights, head, (levels.T, bias), plan.steps, plan.decay * rows_of, levels.T != 0
     )
