@@ -50,6 +50,7 @@ NAMES = (
     "gpo_hacking",
     "gpo_ranking",
     "gpo_reward",
+    "gpo_rllib",
     "gpo_turn",
     "gpo_curves",
 )

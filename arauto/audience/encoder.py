@@ -24,6 +24,7 @@ from arauto.audience.interactions import Interactions
 from arauto.audience.linear import Floats, Recipe, Statistics, counted, factor
 from arauto.audience.state import Histories, begins
 from arauto.core.errors import InputError, ModelFileError
+from arauto.core.spread import Spread
 
 DIMENSIONS = 128
 HEADS = 512
@@ -225,9 +226,11 @@ def fit(
     ray: str = "",
 ) -> Encoder:
     """Fit the linear model on a log and factor it. ``codes`` names the items; else the hashes of their names do.
-    ``ray`` is the setting ``ray_address``: where the log is counted."""
+    ``ray`` is the setting ``ray_address``: where the log is counted and the model solved."""
     statistics = counted(log, recipe, ray)
-    return encoder_of(statistics, log.item_names, dimensions=dimensions, codes=codes, made_ms=made_ms, seed=seed)
+    return encoder_of(
+        statistics, log.item_names, dimensions=dimensions, codes=codes, made_ms=made_ms, seed=seed, ray=ray
+    )
 
 
 def encoder_of(
@@ -238,16 +241,23 @@ def encoder_of(
     codes: NDArray[np.uint64] | None = None,
     made_ms: int = 0,
     seed: int = 0,
+    ray: str = "",
 ) -> Encoder:
-    """The encoder of counted events."""
-    matrix = statistics.solve()
+    """The encoder of counted events. ``ray`` is the setting ``ray_address``: where the model is solved and factored,
+    as one part, which is done again if its worker dies."""
     names = [str(name) for name in item_names]
-    inputs, outputs = factor(matrix, dimensions, np.random.default_rng(seed))
-    heads, strengths = strongest(matrix, HEADS)
+    inputs, outputs, heads, strengths = next(Spread(_solved, statistics, ray)([(dimensions, seed)]))
     if codes is None:
         codes = np.array([code_of(name) for name in names], dtype=np.uint64)
     about = About(recipe=statistics.recipe, events=statistics.events, made_ms=made_ms)
     return Encoder(codes, names, inputs, outputs, heads, strengths, about)
+
+
+def _solved(statistics: Statistics, asked: tuple[int, int]) -> tuple[Floats, Floats, NDArray[np.int32], Floats]:
+    """Inputs, outputs, heads and strengths, by as many dimensions as are asked for, and a seed."""
+    dimensions, seed = asked
+    matrix = statistics.solve()
+    return (*factor(matrix, dimensions, np.random.default_rng(seed)), *strongest(matrix, HEADS))
 
 
 def strongest(matrix: Floats, count: int) -> tuple[NDArray[np.int32], Floats]:

@@ -16,8 +16,8 @@ from rich.table import Table
 from arauto.cli.common import as_json, console, print_json
 from arauto.core.errors import InputError
 from arauto.edge import (
+    OWN,
     RESEARCH,
-    SHIPPED,
     EdgeModel,
     Evaluation,
     assets,
@@ -85,7 +85,7 @@ def train_(
     else:
         examples = read_examples(data)
         held = np.random.default_rng(seed).random(len(examples)) < holdout
-        plan = RESEARCH if large else msgspec.structs.replace(SHIPPED, temperature=None, unsure=0.0)
+        plan = RESEARCH if large else OWN
         plan = msgspec.structs.replace(plan, seed=seed, steps=steps or plan.steps)
         known = [one for one, out_of in zip(examples, held, strict=True) if not out_of]
         told = f"{len(known)} of {len(examples)} labelled texts of {data.name}"

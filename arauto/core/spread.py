@@ -71,7 +71,7 @@ class Spread(Generic[S, P, R]):
             yield self._work(self._shared, part)
 
     def _on_ray(self, parts: Iterable[P], stopped: Callable[[], bool]) -> Iterator[R]:
-        ray = _connected(self._address)
+        ray = connected(self._address)
         if self._run is None:
             self._run = ray.remote(max_retries=RETRIES)(_at_worker)
             self._box = [ray.put(self._shared)]
@@ -118,8 +118,13 @@ def _at_worker(work: Callable[[Any, Any], Any], box: list[Any], part: Any) -> An
     return work(_kept[name], part)
 
 
-def _connected(address: str) -> Any:
-    """The module ``ray``, connected; once a process."""
+def connected(address: str) -> Any:
+    """The module ``ray``, connected; once a process.
+
+    Raises:
+        InputError: Ray is not installed.
+        EngineError: no cluster answers there.
+    """
     guard(address)
     try:
         ray = importlib.import_module("ray")

@@ -5,7 +5,7 @@ from arauto.edge.evaluate import Evaluation, Scores, evaluate, tally
 from arauto.edge.generate import Example, generate
 from arauto.edge.model import EdgeModel, Manifest, Prediction, load
 from arauto.edge.reading import read_examples
-from arauto.edge.recipe import RESEARCH, SHIPPED, Release, train_research, train_shipped, with_metrics, write
+from arauto.edge.recipe import OWN, RESEARCH, SHIPPED, Release, train_research, train_shipped, with_metrics, write
 from arauto.edge.site import (
     MODULES,
     PEERS,
@@ -24,6 +24,7 @@ from arauto.edge.train import Trained, TrainPlan, train
 
 __all__ = [
     "MODULES",
+    "OWN",
     "PEERS",
     "POLICY",
     "RELEASE",

@@ -121,11 +121,12 @@ def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> fl
     return math.exp((low + high) / 2)
 
 
-def _loss_at(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> Callable[[float], float]:
-    def loss(log_temperature: float) -> float:
-        scaled = logits / math.exp(log_temperature)
-        scaled = scaled - scaled.max(1, keepdims=True)
-        picked = scaled[np.arange(len(truth)), truth]
-        return float((np.log(np.exp(scaled).sum(1)) - picked).mean())
+def log_loss(logits: NDArray[np.float64], truth: NDArray[np.int64], counts: NDArray[np.float64] | None = None) -> float:
+    """The mean log loss in nats; ``counts`` are weights."""
+    scaled = logits - logits.max(1, keepdims=True)
+    missed = np.log(np.exp(scaled).sum(1)) - scaled[np.arange(len(truth)), truth]
+    return float(np.average(missed, weights=counts))
 
-    return loss
+
+def _loss_at(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> Callable[[float], float]:
+    return lambda log_temperature: log_loss(logits / math.exp(log_temperature), truth)

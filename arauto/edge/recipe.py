@@ -26,12 +26,17 @@ SHIPPED = TrainPlan(
 )
 """The plan of the shipped model; ``kept`` is what 33 kB compressed hold. The temperature is the one that fits texts
 written for the purpose (bench/data/edge_dev.tsv); no public text taught it a weight (docs/edge.md)."""
+TAUGHT = (0.3, 0.0, 1.0)
+"""What texts composed by rule may count beside somebody's own; the trainer chooses."""
+OWN = msgspec.structs.replace(SHIPPED, temperature=None, unsure=0.0, taught=TAUGHT)
+"""A plan for somebody's own texts, as small as the shipped model's."""
 RESEARCH = TrainPlan(
-    rows_log2=18,
-    bits=8,
+    rows_log2=20,
     features=Features(negators=NEGATORS, words=2, chars=(2, 3, 4, 5)),
-    decay=1.4e-5,
+    decay=2.8e-5,
     balance=0.5,
+    taught=TAUGHT,
+    freedom=3,
 )
 """A plan for a server or a measurement: large, and as accurate as this kind of model gets."""
 DATA = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ RELEASE = "arauto-edge-release.js"
 """Lets a campaign of the server choose the model; served beside the two modules, fetched only where a page asks."""
 PEERS = "arauto-edge-peers.js"
 """Joins the model to TensorFlow.js or onnxruntime-web; no page needs it else."""
+_REMARKS = re.compile(rb"(?m)^\s+|^ *//.*\n|/\*\* .*? \*/[ \n]?")
+"""What a browser has no need of: comments on lines of their own, types, and the spaces before a line."""
 MODULES = ("arauto-edge.js", "arauto-edge-core.js")
 _EXAMPLE = ("example.html", "example.css", "example.js")
 _KINDS = {"js": "text/javascript; charset=utf-8", "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8"}
@@ -97,7 +100,8 @@ def example(model: EdgeModel | None = None) -> Mapping[str, Asset]:
 
 
 def _static(name: str) -> bytes:
-    return resources.files("arauto.edge").joinpath(f"static/{name}").read_bytes()
+    body = resources.files("arauto.edge").joinpath(f"static/{name}").read_bytes()
+    return _REMARKS.sub(b"", body) if name.endswith(".js") else body
 
 
 @cache

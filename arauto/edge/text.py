@@ -60,7 +60,7 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which features a model reads: part of its manifest.
 
     ``words``: word n-grams up to this length. ``chars``: lengths of the character n-grams within ``<word>``.
-    ``negators`` (folded words) mark the ``scope`` words after them, up to a punctuation mark.
+    ``negators`` (folded words, known by their hashes) mark the ``scope`` words after them, up to a punctuation mark.
     """
 
     words: Annotated[int, msgspec.Meta(ge=1, le=3)] = 3
@@ -111,7 +111,7 @@ class Hasher:
 
     def __init__(self, features: Features) -> None:
         self._features = features
-        self._negators = frozenset(features.negators)
+        self._negators = frozenset(map(fnv, features.negators))
         self._words: dict[str, tuple[int, NDArray[np.uint32]]] = {}
 
     def __call__(self, text: str) -> NDArray[np.uint32]:
@@ -121,7 +121,7 @@ class Hasher:
     def of_tokens(self, found: Sequence[str]) -> NDArray[np.uint32]:
         """The features of tokens as :func:`tokens` makes them."""
         known = [self._word(token) for token in found]
-        flags = self._negation(found)
+        flags = self._negation(found, [value for value, _ in known])
         ids = np.array([value for value, _ in known], np.uint32)
         parts = [_mix(ids ^ flags)]
         if self._features.words > 1:
@@ -143,11 +143,11 @@ class Hasher:
             known = self._words[token] = fnv(token), np.array(grams, np.uint32)
         return known
 
-    def _negation(self, found: Sequence[str]) -> NDArray[np.uint32]:
+    def _negation(self, found: Sequence[str], hashes: Sequence[int]) -> NDArray[np.uint32]:
         flags = np.zeros(len(found), np.uint32)
         left = 0
-        for place, token in enumerate(found):
-            if token in self._negators:
+        for place, (token, value) in enumerate(zip(found, hashes, strict=True)):
+            if value in self._negators:
                 left = self._features.scope
             elif _BREAK.search(token):
                 left = 0

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.core.errors import InputError
-from arauto.edge.evaluate import fit_temperature
-from arauto.edge.generate import Example
+from arauto.edge.evaluate import fit_temperature, log_loss
+from arauto.edge.generate import Example, generate
 from arauto.edge.model import ONE, EdgeModel, Manifest, pack
 from arauto.edge.text import Features, Hasher
 
@@ -32,6 +32,8 @@ nao nunca nem jamais sem nenhum nenhuma n num zero falta faltou tampouco
 not no never without dont doesnt didnt isnt wasnt cant cannot wont aint arent couldnt wouldnt hardly lacks nor
 """
 NEGATORS = tuple(_NEGATORS.split())
+_COMPOSED = 20_000
+"""Composed texts, at most."""
 _LABELS = {-1: "negative", 0: "neutral", 1: "positive"}
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
@@ -42,7 +44,10 @@ class TrainPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     ``decay`` is the ridge: half the squared weights count so much beside the mean loss of a text, in nats. ``balance``
     (0 to 1) lets the rarer class of a corpus, and the smaller corpus, count for more. ``temperature`` None: fitted on a
-    tenth left out first; ``unsure``: the confidence below which the model says that it does not know.
+    tenth left out first; ``unsure``: the confidence below which the model says that it does not know. ``taught``: what
+    texts composed by rule (:mod:`arauto.edge.generate`) count beside the examples, 1: as much as all of these; of
+    several shares the one that says least wrong of the tenth. For sentiment only. ``freedom``: how many times further
+    than one of letters a word or a pair may weigh, at the same price by the ridge.
     """
 
     rows_log2: Annotated[int, msgspec.Meta(ge=4, le=20)] = 15
@@ -52,18 +57,22 @@ class TrainPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     steps: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 60
     decay: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1e-6
     balance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    taught: Annotated[tuple[Annotated[float, msgspec.Meta(ge=0, le=10)], ...], msgspec.Meta(min_length=1)] = (0.0,)
+    freedom: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.0
     temperature: Annotated[float, msgspec.Meta(gt=0, le=100)] | None = None
     unsure: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     seed: int = 0
 
 
 class Trained(msgspec.Struct, frozen=True):
-    """A model, the same before quantisation (as scores of any text), and what was found while training."""
+    """A model, the same before quantisation (as scores of any text), and what was found while training: ``taught`` is
+    the share that was chosen."""
 
     model: EdgeModel
     float_scores: Callable[[Sequence[str]], NDArray[np.float64]]
     temperature: float
     loss: float
+    taught: float
 
 
 def bags(texts: Sequence[str], features: Features, rows_log2: int) -> Any:
@@ -93,26 +102,77 @@ def train(
             f"has {len(examples)} texts of {len(found)} labels", field="data", mend="give at least 10 texts of 2 labels"
         )
     labels = tuple(_LABELS.get(label, f"class-{label}") for label in found)
-    target = np.searchsorted(found, [example.label for example in examples])
-    head, weights = _head(labels), _weights(examples, plan.balance)
-    held = np.random.default_rng(plan.seed).random(len(examples)) < (0.1 if plan.temperature is None else 0.0)
-    matrix = bags([example.text for example in examples], plan.features, plan.rows_log2)
-    temperature = plan.temperature or 1.0
-    if held.any():
-        # A tenth tells how sure the others' model may be; then all of it is learned from.
-        tried = _quantised(matrix[~held], target[~held], weights[~held], head, plan)
-        temperature = fit_temperature(matrix[held] @ tried.seen @ head + tried.bias, target[held])
-    fit = _quantised(matrix, target, weights, head, plan)
+    lesson = _Lesson(examples, found, _head(labels), plan)
+    taught, temperature = plan.taught[0], plan.temperature or 1.0
+    if plan.temperature is None:
+        taught, temperature = lesson.choose()
+    fit, head = lesson.fit(taught, lesson.own >= 0), lesson.head
     manifest = _manifest(fit.levels, head, fit.bias, temperature, plan)
     manifest = msgspec.structs.replace(
-        manifest, name=name, version=version, languages=tuple(languages), labels=labels, data=data
+        manifest,
+        name=name,
+        version=version,
+        languages=tuple(languages),
+        labels=labels,
+        data=f"{data}; texts composed by rule count {taught:g} beside them" if taught else data,
     )
 
     def float_scores(texts: Sequence[str]) -> NDArray[np.float64]:
         scores = bags(texts, plan.features, plan.rows_log2) @ fit.table @ head + fit.float_bias
         return np.asarray(scores / temperature, np.float64)
 
-    return Trained(model=pack(manifest, fit.codes), float_scores=float_scores, temperature=temperature, loss=fit.loss)
+    return Trained(
+        model=pack(manifest, fit.codes),
+        float_scores=float_scores,
+        temperature=temperature,
+        loss=fit.loss,
+        taught=taught,
+    )
+
+
+class _Lesson:
+    """Texts to learn from: the examples, and composed ones behind them. ``own`` is an example's place, or −1."""
+
+    def __init__(self, examples: Sequence[Example], labels: Sequence[int], head: _Floats, plan: TrainPlan) -> None:
+        self.head, self._plan = head, plan
+        composed: list[Example] = []
+        if any(plan.taught) and {-1, 1} <= set(labels) <= {-1, 0, 1}:
+            count = min(_COMPOSED, 20 * len(examples))
+            composed = [one for one in generate(count, plan.seed) if one.label in labels]
+        texts = [*examples, *composed]
+        self.own = np.arange(len(texts))
+        self.own[len(examples) :] = -1
+        self._target = np.searchsorted(labels, [one.label for one in texts])
+        self._weights = _weights(examples, plan.balance)
+        self._matrix = bags([one.text for one in texts], plan.features, plan.rows_log2)
+        self._scale = np.ones(self._matrix.shape[1])
+        if plan.freedom > 1:
+            words = msgspec.structs.replace(plan.features, chars=())
+            self._scale[bags([one.text for one in texts], words, plan.rows_log2).indices] = plan.freedom
+
+    def fit(self, taught: float, rows: NDArray[np.bool_]) -> _Result:
+        """What the examples among ``rows`` teach, and composed texts of the weight ``taught``."""
+        rows = rows | (self.own < 0) if taught else rows & (self.own >= 0)
+        mine = self.own[rows]
+        counts = np.where(mine >= 0, self._weights[mine], 0.0)
+        counts[mine < 0] = taught * counts.sum() / max(1, int((mine < 0).sum()))
+        counts = counts / counts.mean()
+        return _quantised(self._matrix[rows], self._target[rows], counts, self.head, self._plan, self._scale)
+
+    def choose(self) -> tuple[float, float]:
+        """The share of composed texts, and the temperature, of the least loss on a tenth: then all of it may teach."""
+        held = np.zeros(len(self.own), bool)
+        held[self.own >= 0] = np.random.default_rng(self._plan.seed).random(len(self._weights)) < 0.1
+        if not held.any():
+            return self._plan.taught[0], 1.0
+        truth, counts = self._target[held], self._weights[self.own[held]]
+        found = []
+        for taught in self._plan.taught:
+            tried = self.fit(taught, (self.own >= 0) & ~held)
+            scores = self._matrix[held] @ tried.seen @ self.head + tried.bias
+            temperature = fit_temperature(scores, truth)
+            found.append((log_loss(scores / temperature, truth, counts), taught, temperature))
+        return min(found)[1:]
 
 
 class _Result(msgspec.Struct, frozen=True):
@@ -150,17 +210,26 @@ def _weights(examples: Sequence[Example], balance: float) -> _Floats:
     return np.asarray(np.array(raw) / np.mean(raw), np.float64)
 
 
-def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan: TrainPlan) -> _Result:
+def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan: TrainPlan, scale: _Floats) -> _Result:
+    """``scale`` (rows,): the table's rows over those that the ridge is asked of."""
     truth = np.eye(head.shape[1])[target]
-    start = np.zeros((matrix.shape[1], len(head))), np.log(truth.mean(0) + 1e-9)
-    table, bias, loss = _solve([matrix], truth, weights, head, start, plan.steps, plan.decay)
+    # Rows that no text has stay zero; a large table is mostly those.
+    used = np.unique(matrix.indices) if not plan.kept else np.arange(matrix.shape[1])
+    start = np.zeros((len(used), len(head))), np.log(truth.mean(0) + 1e-9)
+    wide = matrix[:, used].multiply(scale[used]).tocsr() if plan.freedom > 1 else matrix[:, used]
+    some, bias, loss = _solve([wide], truth, weights, head, start, plan.steps, plan.decay)
+    table = np.zeros((matrix.shape[1], len(head)))
+    table[used] = some * scale[used, None]
     if 0 < plan.kept < table.size:
         used = np.bincount(matrix.indices, minlength=len(table))
         worth = np.abs(table) * np.sqrt(used)[:, None]
         strong = worth >= np.partition(worth.ravel(), -plan.kept)[-plan.kept]
         rows = np.flatnonzero(strong.any(1))
         start = np.where(strong, table, 0.0)[rows], bias
-        some, bias, loss = _solve([matrix[:, rows]], truth, weights, head, start, plan.steps, plan.decay, strong[rows])
+        decay: float | _Floats = plan.decay
+        if plan.freedom > 1:
+            decay = decay / np.square(scale[rows, None])
+        some, bias, loss = _solve([matrix[:, rows]], truth, weights, head, start, plan.steps, decay, strong[rows])
         table = np.zeros_like(table)
         table[rows] = some
     levels, codes = quantise(table, plan.bits)
@@ -173,7 +242,7 @@ def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan
         cells = np.ones(len(codes)), (np.arange(len(codes)), column)
         held.append((matrix @ sparse.csr_matrix(cells, (len(codes), levels.shape[1]))).toarray())
     # The same ridge: a level counts as often as rows have it.
-    rows_of = np.stack([np.bincount(column, minlength=levels.shape[1]) for column in codes.T], 1).astype(np.float64)
+    rows_of = np.stack([np.bincount(column, scale**-2, levels.shape[1]) for column in codes.T], 1)
     told, own, loss = _solve(
         held, truth, weights, head, (levels.T, bias), plan.steps, plan.decay * rows_of, levels.T != 0
     )

@@ -71,7 +71,7 @@ class EpisodePolicy:
         """``allowed`` tells from observations (n, d) which actions may be taken, (n, actions): at least one a row. The
         others get no probability (Huang & Ontañón 2022, 2006.14171)."""
         torch = need("torch")
-        self._make = make
+        self.make = make
         self._allowed = allowed
         self._environments: list[Environment] = []
         self.actions = actions
@@ -87,7 +87,7 @@ class EpisodePolicy:
     def elsewhere(self, make: Callable[[], Environment]) -> EpisodePolicy:
         """The same policy, with the same parameters, acting in other environments: those it is judged in."""
         same = copy.copy(self)
-        same._make, same._environments = make, []
+        same.make, same._environments = make, []
         return same
 
     def anchor(self) -> None:
@@ -102,6 +102,10 @@ class EpisodePolicy:
         found: Floats = log.exp().double().numpy()
         return found
 
+    def log_of(self, seen: Tensor, actor: Any = None) -> Tensor:
+        """The log probability of each action, (…, actions), by the reference, or by another ``actor`` network."""
+        return self._log(actor or self._reference, seen)
+
     def _log(self, actor: Any, seen: Tensor) -> Tensor:
         """log π(a | observation), (…, actions)."""
         logits = actor(seen)
@@ -112,7 +116,7 @@ class EpisodePolicy:
     def sample(self, prompts: Sequence[int], seed: int) -> Rollout:
         torch = need("torch")
         while len(self._environments) < len(prompts):
-            self._environments.append(self._make())
+            self._environments.append(self.make())
         draw = np.random.default_rng(seed)
         starts = draw.integers(2**31, size=len(prompts)).tolist()
         pairs = zip(self._environments, starts, prompts, strict=False)

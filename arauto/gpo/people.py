@@ -6,6 +6,7 @@ with numbered actions and observations that are numbers; what it pays is the rew
 
 from __future__ import annotations
 
+import importlib
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -211,12 +212,14 @@ def learn_from_people(
     monitor: Monitor | None = None,
     work: Path | None = None,
     progress: Progress = silent,
+    ray: str = "",
 ) -> tuple[Stages, Outcome]:
     """Demonstrations → clone → PPO, near to the clone: KL to it costs reward from the first step, and adapts.
 
     ``epochs`` and ``learning_rate`` are of the clone; ``episodes`` judge each stage, in ``judged_in`` where that is
     another environment than the one of learning (whose reward may be shaped, say). PPO stops when KL is ten times the
-    plan's target, if ``monitor`` says nothing else. ``work`` keeps its checkpoints.
+    plan's target, if ``monitor`` says nothing else. ``work`` keeps its checkpoints. ``ray`` is the setting
+    ``ray_address``: where it is set, RLlib's PPO learns there (:mod:`arauto.gpo.rllib`), without checkpoints.
     """
     agreed = imitate(
         policy, people.log(), seed=seed, epochs=epochs, learning_rate=learning_rate, weight=people.weight,
@@ -228,7 +231,11 @@ def learn_from_people(
     fit_critic(policy, log_of(first, plan.gamma), seed=seed)
     clone = {name: parameter.detach().clone() for name, parameter in policy.parameters().items()}
     watch = monitor or Monitor(StopRule(diversity_least=0.0, kl_most=10.0 * plan.kl_target))
-    outcome = PPO(policy, earned_in_episode, prompts, plan, seed=seed, monitor=watch, work=work).run(progress)
+    if ray:
+        rllib = importlib.import_module("arauto.gpo.rllib")
+        outcome = rllib.optimise(policy, prompts, plan, seed=seed, ray=ray, monitor=watch, progress=progress)
+    else:
+        outcome = PPO(policy, earned_in_episode, prompts, plan, seed=seed, monitor=watch, work=work).run(progress)
     after = play(judged, episodes, seed=seed + 1, prompts=prompts)
     gain = _estimate(after.mean() - before.mean(), _bootstrap(after, seed) - _bootstrap(before, seed + 1))
     if gain.high < 0.0:

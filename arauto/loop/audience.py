@@ -454,6 +454,7 @@ async def train_encoder(settings: Settings, recipe: Recipe, *, dimensions: int) 
         dimensions=dimensions,
         codes=found.item_names.astype(np.uint64),
         made_ms=clock.now_ms(),
+        ray=settings.ray_address,
     )
 
 

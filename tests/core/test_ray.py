@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from arauto.audience import Recipe, counted, encode_states, fit
+from arauto.audience import encoder as audience_encoder
 from arauto.audience import linear as audience_linear
 from arauto.core.errors import ConflictError, EngineError
 from arauto.core.spread import LOCAL, RETRIES, Spread, Stopped, guard
@@ -62,6 +63,24 @@ def test_a_log_is_counted_and_clients_are_simulated(monkeypatch):
     here, there = (train(np.zeros(16), update, 600, plan, noise=3, ray=where) for where in ("", "local"))
     assert (here.weights == there.weights).all()
     assert here.epsilon == there.epsilon > 0
+
+
+def test_an_encoder_is_trained_to_the_same_bytes_though_its_worker_dies(tmp_path, monkeypatch):
+    plain = audience_encoder._solved
+    monkeypatch.setattr(audience_encoder, "_solved", lambda *given: dies_once(tmp_path, plain, given))
+    there = fit(log(), Recipe(), dimensions=8, ray="local")
+    assert [one.name for one in tmp_path.iterdir()] == ["died"]
+    monkeypatch.undo()
+    here = fit(log(), Recipe(), dimensions=8)
+    for name in ("inputs", "outputs", "heads", "strengths"):
+        assert (getattr(there, name) == getattr(here, name)).all()
+
+
+def dies_once(folder, plain, given):
+    if not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*given)
 
 
 def fail(_, part):

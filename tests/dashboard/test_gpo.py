@@ -97,7 +97,8 @@ async def test_a_turn_that_is_cancelled_ends(inside, runtime, at, monkeypatch):
     stop = asyncio.Event()
     worker = asyncio.create_task(runtime.store.jobs.run_worker(stop))
     assert await asyncio.to_thread(begun.wait, 60)
-    await runtime.store.jobs.cancel(job)
+    assert 'action="/dashboard/campaigns/1/gpo/cancel"' in (await inside.get(at)).text
+    assert "told to end" in (await send(inside, f"{at}/cancel")).text
     assert await asyncio.to_thread(ended.wait, 60)
     stop.set()
     await worker
@@ -105,6 +106,9 @@ async def test_a_turn_that_is_cancelled_ends(inside, runtime, at, monkeypatch):
     page = (await inside.get(at)).text
     assert "cancelled" in page
     assert "/gpo/start" in page
+    assert "/gpo/cancel" not in page
+    assert "No turn waits or runs" in (await send(inside, f"{at}/cancel")).text
+    assert (await runtime.store.catalogue.audit_log(1))[0].action == "job.cancel"
 
 
 async def test_what_cannot_be_learnt_from_is_told(inside, runtime, at):

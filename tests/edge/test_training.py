@@ -93,6 +93,30 @@ def test_the_rare_class_of_a_corpus_can_count_for_more():
     assert abs(said[1][1] - said[1][0]) < abs(said[0][1] - said[0][0]) / 2
 
 
+@pytest.mark.parametrize("honest", [True, False])
+def test_composed_texts_teach_beside_ones_own_where_that_helps(honest):
+    """Labels turned round agree with no word list: then it is left alone."""
+    mine = [Example(one.text, one.label * (1 if honest else -1)) for one in generate(240, 12) if one.label]
+    plan = msgspec.structs.replace(PLAN, taught=(0.0, 1.0))
+    made = train(mine, plan, name="t", version="1", languages=(), data="mine")
+    assert made.taught == (1.0 if honest else 0.0)
+    assert ("by rule" in made.model.manifest.data) is honest
+    held = [Example(one.text, one.label * (1 if honest else -1)) for one in generate(300, 99) if one.label]
+    alone = train(mine, PLAN, name="t", version="1", languages=(), data="mine").model
+    gain = evaluate(made.model, held).overall.accuracy - evaluate(alone, held).overall.accuracy
+    assert gain > 0.05 if honest else gain == 0
+
+
+def test_composed_texts_are_of_sentiment_only():
+    texts = [Example(f"thing word{label}", label) for label in (1, 2) for _ in range(20)]
+    plan = msgspec.structs.replace(PLAN, taught=(1.0,), temperature=1.0)
+    one, other = (
+        train(texts, some, name="t", version="1", languages=(), data="").model.table
+        for some in (plan, msgspec.structs.replace(plan, taught=(0.0,)))
+    )
+    assert (one == other).all()
+
+
 def test_without_scipy_training_names_the_mend(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "scipy.sparse", None)
     with pytest.raises(InputError, match=r"arauto\[edge\]"):

@@ -12,7 +12,7 @@ import msgspec
 
 from arauto.core.campaign import Copy
 from arauto.core.door import from_data
-from arauto.core.errors import InputError
+from arauto.core.errors import ConflictError, InputError
 from arauto.creative import has_errors
 from arauto.dashboard.figures import Figure, figure
 from arauto.dashboard.plots import Line, line_chart
@@ -171,6 +171,20 @@ async def start(deed: Deed) -> Done:
     return Done(told="turn")
 
 
+async def cancel(deed: Deed) -> Done:
+    """End the turn that waits or runs; what it made so far stays."""
+    store = deed.runtime.store
+    job = await job_of(store, await store.forms.get(deed.id), "gpo")
+    try:
+        if job is None:
+            raise RefusedError("no_turn", "turn")
+        await store.jobs.cancel(job.id)
+    except ConflictError as fault:
+        raise RefusedError("no_turn", "turn") from fault
+    await store.catalogue.audit(deed.person.actor, "job.cancel", f"job:{job.id}", {"name": job.name})
+    return Done(told="turn_cancelled")
+
+
 async def take(deed: Deed) -> Done:
     """Begin a candidate of a text that the optimised generator wrote; the rest comes from a text that is shown."""
     store, form = deed.runtime.store, deed.form
@@ -226,6 +240,7 @@ SCREEN = Screen(
     files={"readings.csv": readings},
     actions={
         "start": Action("editor", start),
+        "cancel": Action("editor", cancel),
         "take": Action("editor", take),
         "keep": Action("editor", keep),
         "stage": Action("editor", stage),

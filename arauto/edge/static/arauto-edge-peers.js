@@ -1,12 +1,16 @@
 // The same model in other runtimes: arauto-edge-core.js hashes, TensorFlow.js or onnxruntime-web computes.
 // The page brings the library (import it when it is needed); `arauto edge export --format` writes the files.
 
-import {features} from './arauto-edge-core.js';
+import {hasher} from './arauto-edge-core.js';
 
 /** @type {Rows} */
-const rows = (text, manifest) => {
-  const mask = (1 << manifest.rows_log2) - 1;
-  return features(text, manifest.features).map((hash) => hash & mask);
+const rows = ({features, rows_log2}) => {
+  const read = hasher(features), mask = (1 << rows_log2) - 1;
+  return (text) => {
+    /** @type {number[]} */ const found = [];
+    read(text, (hash) => found.push(hash & mask));
+    return found;
+  };
 };
 /** @type {Judge} */
 const judge = (shares, n, {labels, unsure}) => {
@@ -18,10 +22,11 @@ const judge = (shares, n, {labels, unsure}) => {
 export const withTf = async (tf, loadGraphModel, url) => {
   const model = await loadGraphModel(url);
   const manifest = model.metadata?.arauto ?? (await (await fetch(url)).json()).userDefinedMetadata.arauto;
+  const read = rows(manifest);
   return {
     manifest,
     predict: async (text) => {
-      const found = rows(text, manifest), {length: n} = found;
+      const found = read(text), {length: n} = found;
       if (!n) return judge(manifest.labels.map(() => Math.floor(65536 / manifest.labels.length)), 0, manifest);
       const shares = tf.tidy(() => model.predict({rows: tf.tensor1d(found, 'int32')}).dataSync());
       return judge([...shares].map((share) => Math.floor(share * 65536)), n, manifest);
@@ -32,10 +37,11 @@ export const withTf = async (tf, loadGraphModel, url) => {
 /** With onnxruntime-web (`ort`). @type {WithOrt} */
 export const withOrt = async (ort, url, manifest) => {
   const session = await ort.InferenceSession.create(url, {executionProviders: ['wasm']});
+  const read = rows(manifest);
   return {
     manifest,
     predict: async (text) => {
-      const found = rows(text, manifest), {length: n} = found;
+      const found = read(text), {length: n} = found;
       const {shares} = await session.run({rows: new ort.Tensor('int64', BigInt64Array.from(found.map(BigInt)), [n])});
       return judge([...shares.data].map(Number), n, manifest);
     },

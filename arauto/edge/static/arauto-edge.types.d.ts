@@ -44,10 +44,8 @@ interface EdgeOffer {
   prior?: number;
 }
 
-/** The folded tokens of a text. */
-type Tokens = (text: string) => string[];
-/** The hashed features of a text, 32 bits each. */
-type Hash = (text: string, features: EdgeFeatures) => number[];
+/** The reader of texts: calls `each` with every hashed feature of a text, 32 bits (the lowest name a row). */
+type Hasher = (features: EdgeFeatures) => (text: string, each: (hash: number) => void) => void;
 /** Shares of 65536 for logits in 1/256 bit. */
 type Soften = (logits: number[]) => number[];
 /** Read a model file. Throws when it is none, or of another format. */
@@ -99,7 +97,7 @@ interface Navigator {
 }
 
 // Inside arauto-edge-peers.js.
-type Rows = (text: string, manifest: EdgeManifest) => number[];
+type Rows = (manifest: EdgeManifest) => (text: string) => number[];
 type Peer = {manifest: EdgeManifest; predict: (text: string) => Promise<Omit<EdgePrediction, 'logits'>>};
 type Judge = (shares: number[], n: number, manifest: EdgeManifest) => Omit<EdgePrediction, 'logits'>;
 type WithTf = (tf: any, loadGraphModel: (url: string) => Promise<any>, url: string) => Promise<Peer>;
