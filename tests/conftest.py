@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from arauto.core.clock import FakeClock
 from arauto.core.settings import Secret, Settings
 from arauto.store import Store
 from arauto.store.embedded import EmbeddedPostgres, _let_in
@@ -24,6 +25,12 @@ hypothesis.settings.register_profile(
     "arauto", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("arauto")
+
+NOW_MS = 1_790_000_000_000
+"""The time of the tests' clocks."""
+MEMORY = Path("/dev/shm")
+SPARE = 2 << 30
+"""Bytes that have to be free there: a database of a test is ten million, and a few stand beside each other."""
 
 _numbers = itertools.count()
 _OWN_ROOT = pytest.StashKey[str]()
@@ -57,6 +64,8 @@ async def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pa
     """
     made = tmp_path_factory.mktemp("made")
     await (await Store.open(Settings(home=made))).close()
+    # The months of the tests' clock as well: else each test that opens a store by it would make them.
+    await (await Store.open(Settings(home=made), clock=FakeClock(NOW_MS))).close()
 
     def put(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,14 +76,25 @@ async def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pa
 
 
 @pytest.fixture(scope="session")
-def postgres(new_database: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is enough of it: each test copies and drops a thousand files."""
+    if not (MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > SPARE):
+        yield tmp_path_factory.mktemp("home")
+        return
+    with tempfile.TemporaryDirectory(prefix="arauto-tests-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(new_database: Callable[[Path], None], forgetful: Path) -> Iterator[str]:
     """The address of a server that forgets when the machine does: tests of durability start their own."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("home") / "postgres")
+    server = EmbeddedPostgres(forgetful / "postgres")
     new_database(server.folder)
     server.ensure_running()
     with psycopg.connect(server.dsn, autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes"):
+        for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         connection.execute("SELECT pg_reload_conf()")
     yield server.dsn
     server.release()

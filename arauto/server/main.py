@@ -34,7 +34,6 @@ from arauto.core.settings import PREFIX, Secret, Settings
 from arauto.server.logs import GRANIAN, start_logging
 from arauto.server.pressure import Drain
 from arauto.server.sockets import HEAD_S, room_for_connections
-from arauto.server.worker import BOARD, DRAIN, do_jobs
 from arauto.store import Store
 
 KILL_S = 12
@@ -42,6 +41,11 @@ KILL_S = 12
 PORT_S = 5.0
 """How long to wait for the port: the processes of a server that was killed let go of it within a second."""
 JOBS_PAUSE_S = 1.0
+
+BOARD = "_ARAUTO_BOARD"
+"""Environment variable: the folder in which the processes of one server leave their counters."""
+DRAIN = "_ARAUTO_DRAIN"
+"""Environment variable: the file that is there when the server is about to end."""
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +228,14 @@ class Keeper:
         async with store:
             self._ready.set_result(None if self._settings.admin_token else await store.admin_token())
             await self._done.wait()
+
+
+def do_jobs(*, of_server: bool = False) -> None:
+    """:func:`arauto.server.worker.do_jobs`. What jobs take is imported in their process: that of :func:`serve`, which
+    only watches, starts sooner and stays smaller."""
+    from arauto.server import worker
+
+    worker.do_jobs(of_server=of_server)
 
 
 def _jobs_process() -> multiprocessing.Process:

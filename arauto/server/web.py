@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -46,7 +47,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def build(desk: Desk, limiter: Limiter, addresses: Addresses, gate: Gate, pages: list[BaseRoute]) -> Starlette:
     """The application: the table's routes behind ``gate``, and ``pages`` (the dashboard's)."""
-    desk.document = document(ROUTES, VERSION)
+    desk.document = _document()
     clerk = _Clerk(desk, limiter, addresses, gate)
     by_path: dict[str, dict[str, Endpoint]] = {VISITOR_PATH: {"OPTIONS": clerk.visitors_preflight}, "/": {"GET": _home}}
     for route in ROUTES:
@@ -56,6 +57,12 @@ def build(desk: Desk, limiter: Limiter, addresses: Addresses, gate: Gate, pages:
         WebRoute(path, _by_method(methods), methods=[*methods]) for path, methods in by_path.items()
     ]
     return Starlette(routes=[*routes, *pages], exception_handlers={HTTPException: _not_here})
+
+
+@cache
+def _document() -> bytes:
+    """The same for each application of a process."""
+    return document(ROUTES, VERSION)
 
 
 class _Clerk:

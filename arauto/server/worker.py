@@ -22,6 +22,7 @@ from arauto.server.front import Front
 from arauto.server.gate import Gate
 from arauto.server.limits import Addresses, Limiter
 from arauto.server.logs import start_logging
+from arauto.server.main import BOARD, DRAIN
 from arauto.server.meters import Board, Meters
 from arauto.server.pressure import Drain, Overload
 from arauto.server.sockets import guard_listeners
@@ -30,10 +31,6 @@ from arauto.server.web import build
 from arauto.server.wire import Desk
 from arauto.store import Store
 
-BOARD = "_ARAUTO_BOARD"
-"""Environment variable: the folder in which the processes of one server leave their counters."""
-DRAIN = "_ARAUTO_DRAIN"
-"""Environment variable: the file that is there when the server is about to end."""
 SIGN_S = 0.25
 """How often a process looks whether the sign of the end was given."""
 BOARD_S = 2.0

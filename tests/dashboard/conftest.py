@@ -6,6 +6,7 @@ from arauto.core.clock import FakeClock
 from arauto.core.settings import Secret
 from arauto.dashboard import create_dashboard
 from arauto.loop import Runtime
+from tests.conftest import NOW_MS
 
 TOKEN = "the-token-of-the-test"
 HOST = "http://arauto.test"
@@ -14,7 +15,7 @@ HOST = "http://arauto.test"
 @pytest.fixture
 async def runtime(settings):
     settings = msgspec.structs.replace(settings, admin_token=Secret(TOKEN))
-    opened = await Runtime.open(settings, clock=FakeClock(1_790_000_000_000))
+    opened = await Runtime.open(settings, clock=FakeClock(NOW_MS))
     opened.tallies.instant_s = 60.0
     yield opened
     await opened.close()

@@ -2,11 +2,12 @@ import pytest
 
 from arauto.core.clock import FakeClock
 from arauto.loop import Runtime
+from tests.conftest import NOW_MS
 
 
 @pytest.fixture
 async def clock():
-    return FakeClock(1_790_000_000_000)
+    return FakeClock(NOW_MS)
 
 
 @pytest.fixture
