@@ -40,8 +40,6 @@ def players() -> list[psutil.Process]:
 
 
 def on_rllib() -> dict[str, Any]:
-    from arauto.gpo import rllib
-
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     policy, times, killed, rewards = fresh(), [time.monotonic()], 0, []
     before = float(play(policy, EPISODES, seed=1).mean())
@@ -55,6 +53,8 @@ def on_rllib() -> dict[str, Any]:
             killed += 1
 
     with cluster(3):
+        from arauto.gpo import rllib
+
         outcome = rllib.optimise(policy, 1, PLAN, seed=0, ray="local", progress=told)
     rewards = [round(one.reward, 1) for one in outcome.readings]
     return {
