@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 from arauto.gpo import PPO, EpisodePolicy, PPOPlan, earned_in_episode, play, policy_for
+from arauto.gpo.monitors import Monitor, StopRule
 from bench.ray_workers import cluster
 
 PLAN = PPOPlan(
@@ -33,6 +34,11 @@ def fresh() -> EpisodePolicy:
     return policy_for(lambda: gymnasium.make("CartPole-v1"), seed=0)
 
 
+def patient() -> Monitor:
+    """It lets a run go to its end: what is paid here is the truth."""
+    return Monitor(StopRule(diversity_least=0.0, kl_most=1e9))
+
+
 def players() -> list[psutil.Process]:
     """Ray names a worker after what it plays."""
     every = psutil.Process().children(recursive=True)
@@ -40,8 +46,6 @@ def players() -> list[psutil.Process]:
 
 
 def on_rllib() -> dict[str, Any]:
-    from arauto.gpo import rllib
-
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     policy, times, killed, rewards = fresh(), [time.monotonic()], 0, []
     before = float(play(policy, EPISODES, seed=1).mean())
@@ -55,7 +59,9 @@ def on_rllib() -> dict[str, Any]:
             killed += 1
 
     with cluster(3):
-        outcome = rllib.optimise(policy, 1, PLAN, seed=0, ray="local", progress=told)
+        from arauto.gpo import rllib
+
+        outcome = rllib.optimise(policy, 1, PLAN, seed=0, ray="local", monitor=patient(), progress=told)
     rewards = [round(one.reward, 1) for one in outcome.readings]
     return {
         "before": round(before, 1),
@@ -69,7 +75,7 @@ def on_rllib() -> dict[str, Any]:
 
 def in_process() -> dict[str, Any]:
     policy, began = fresh(), time.monotonic()
-    PPO(policy, earned_in_episode, 1, PLAN, seed=0).run()
+    PPO(policy, earned_in_episode, 1, PLAN, seed=0, monitor=patient()).run()
     return {
         "after": round(float(play(policy, EPISODES, seed=1).mean()), 1),
         "seconds": round(time.monotonic() - began, 1),

@@ -226,9 +226,7 @@ def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan
         strong = worth >= np.partition(worth.ravel(), -plan.kept)[-plan.kept]
         rows = np.flatnonzero(strong.any(1))
         start = np.where(strong, table, 0.0)[rows], bias
-        decay: float | _Floats = plan.decay
-        if plan.freedom > 1:
-            decay = decay / np.square(scale[rows, None])
+        decay = plan.decay / np.square(scale[rows, None]) if plan.freedom > 1 else plan.decay
         some, bias, loss = _solve([matrix[:, rows]], truth, weights, head, start, plan.steps, decay, strong[rows])
         table = np.zeros_like(table)
         table[rows] = some
@@ -242,7 +240,7 @@ def _quantised(matrix: Any, target: _Ints, weights: _Floats, head: _Floats, plan
         cells = np.ones(len(codes)), (np.arange(len(codes)), column)
         held.append((matrix @ sparse.csr_matrix(cells, (len(codes), levels.shape[1]))).toarray())
     # The same ridge: a level counts as often as rows have it.
-    rows_of = np.stack([np.bincount(column, scale**-2, levels.shape[1]) for column in codes.T], 1)
+    rows_of = np.stack([np.bincount(column, scale**-2, levels.shape[1]) for column in codes.T], 1).astype(np.float64)
     told, own, loss = _solve(
         held, truth, weights, head, (levels.T, bias), plan.steps, plan.decay * rows_of, levels.T != 0
     )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arauto.core.errors import InputError, TooLargeError
+from arauto.core.spread import connected
 from arauto.gpo.episodes import (
     Allowed,
     Environment,
@@ -221,6 +222,7 @@ def learn_from_people(
     plan's target, if ``monitor`` says nothing else. ``work`` keeps its checkpoints. ``ray`` is the setting
     ``ray_address``: where it is set, RLlib's PPO learns there (:mod:`arauto.gpo.rllib`), without checkpoints.
     """
+    rllib = _rllib(ray) if ray else None
     agreed = imitate(
         policy, people.log(), seed=seed, epochs=epochs, learning_rate=learning_rate, weight=people.weight,
         episode=people.episode,
@@ -231,8 +233,7 @@ def learn_from_people(
     fit_critic(policy, log_of(first, plan.gamma), seed=seed)
     clone = {name: parameter.detach().clone() for name, parameter in policy.parameters().items()}
     watch = monitor or Monitor(StopRule(diversity_least=0.0, kl_most=10.0 * plan.kl_target))
-    if ray:
-        rllib = importlib.import_module("arauto.gpo.rllib")
+    if rllib is not None:
         outcome = rllib.optimise(policy, prompts, plan, seed=seed, ray=ray, monitor=watch, progress=progress)
     else:
         outcome = PPO(policy, earned_in_episode, prompts, plan, seed=seed, monitor=watch, work=work).run(progress)
@@ -251,6 +252,12 @@ def learn_from_people(
         gain=gain,
     )
     return stages, outcome
+
+
+def _rllib(address: str) -> Any:
+    """The module, once Ray is connected: Ray reads when it is imported what it is to ask of strangers."""
+    connected(address)
+    return importlib.import_module("arauto.gpo.rllib")
 
 
 def _of_people(people: Demonstrations, seed: int) -> Estimate | None:

@@ -1,8 +1,9 @@
 """PPO of an action policy by RLlib: its episodes are played by workers of a Ray cluster; the policy is ours throughout.
 
-RLlib is the extra ``arauto[rllib]``. What it learns is what :class:`~arauto.gpo.episodes.EpisodePolicy` holds, so that
-playing, judging and saving are the same afterwards. A runner whose worker died is begun anew, and what it was playing
-is played again. RLlib counts steps, not episodes: a batch is as many steps as the plan's episodes took at first.
+RLlib is the extra ``arauto[rllib]``; this module is imported once Ray is connected. What it learns is what
+:class:`~arauto.gpo.episodes.EpisodePolicy` holds, so that playing, judging and saving are the same afterwards. A
+player whose worker died is begun anew, and what it was playing is played again. RLlib counts steps, not episodes: a
+batch is as many steps as the plan's episodes took at first.
 
 KL to the reference is, per step, added to the loss, as PPO's clipped surrogate has no place for it in the reward
 (arauto.gpo.ppo takes it from the reward); its coefficient adapts alike.
@@ -14,13 +15,14 @@ import copy
 import math
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from arauto.core.errors import EngineError, InputError
-from arauto.core.spread import Stopped, connected, never
+from arauto.core.spread import LOOK_S, Stopped, connected, never
 from arauto.gpo.episodes import EpisodePolicy
 from arauto.gpo.monitors import Monitor, Reading
 from arauto.gpo.ppo import Outcome, PPOPlan, check_plan, next_beta
@@ -39,6 +41,8 @@ except ModuleNotFoundError as missing:
 
 _MODULE = "default_policy"
 _KL = "kl_to_reference"
+PATIENCE_S = 300.0
+"""How long a player may take to come back when all are dead."""
 
 
 class _Game(gymnasium.Env):  # type: ignore[misc]
@@ -152,7 +156,7 @@ def optimise(
             if stopped():
                 raise Stopped
             algorithm.learner_group.foreach_learner(lambda learner, beta=beta: setattr(learner, "beta", beta))
-            reading = _reading(iteration, _result(algorithm), beta)
+            reading = _reading(iteration, _result(algorithm, stopped), beta)
             _take(policy, algorithm)
             beta = next_beta(beta, reading.kl, plan)
             watch.observe(reading)
@@ -188,18 +192,27 @@ def _configured(policy: EpisodePolicy, prompts: int, plan: PPOPlan, seed: int, r
     )  # fmt: skip
 
 
-def _result(algorithm: Any) -> dict[str, Any]:
+def _result(algorithm: Any, stopped: Callable[[], bool]) -> dict[str, Any]:
+    """One iteration. Where no player was alive, RLlib answers at once that nothing was learned: it is asked again."""
     from ray.exceptions import RayError
 
-    try:
-        found: dict[str, Any] = algorithm.train()
-    except (RayError, RuntimeError) as failure:
-        raise EngineError(
-            f"an iteration was not done: {type(failure).__name__}: {str(failure).splitlines()[0][:200]}",
-            field="ray",
-            mend="look at the cluster: `ray status`",
-        ) from failure
-    return found
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            found: dict[str, Any] = algorithm.train()
+        except (RayError, RuntimeError) as failure:
+            raise _lost(f"{type(failure).__name__}: {str(failure).splitlines()[0][:200]}") from failure
+        if math.isfinite(float(found.get("learners", {}).get(_MODULE, {}).get(_KL, math.nan))):
+            return found
+        if stopped():
+            raise Stopped
+        if time.monotonic() > until:
+            raise _lost(f"nobody has played for {PATIENCE_S:.0f} s")
+        time.sleep(LOOK_S)
+
+
+def _lost(why: str) -> EngineError:
+    return EngineError(f"an iteration was not done: {why}", field="ray", mend="look at the cluster: `ray status`")
 
 
 def _reading(iteration: int, result: dict[str, Any], beta: float) -> Reading:

@@ -1,6 +1,7 @@
 """A turn of GPO from the page: begun, watched, compared, a text of it staged; and what stops one."""
 
 import asyncio
+import importlib
 import threading
 
 import msgspec
@@ -9,8 +10,10 @@ import pytest
 pytest.importorskip("torch")
 
 from arauto.core.errors import ConflictError, InputError, NotFoundError
+from arauto.core.spread import LOCAL, guard
 from arauto.dashboard.screens import gpo
 from arauto.loop import NewTurn, read_turns, register_jobs, turn_later
+from tests.browser.conftest import until
 from tests.dashboard.test_app import launch
 from tests.dashboard.test_wizard import send
 from tests.gpo.data import frame
@@ -109,6 +112,39 @@ async def test_a_turn_that_is_cancelled_ends(inside, runtime, at, monkeypatch):
     assert "/gpo/cancel" not in page
     assert "No turn waits or runs" in (await send(inside, f"{at}/cancel")).text
     assert (await runtime.store.catalogue.audit_log(1))[0].action == "job.cancel"
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+@pytest.mark.filterwarnings("ignore")
+async def test_a_turn_on_ray_tells_how_far_it_is_and_is_ended_from_the_page(inside, runtime, at):
+    from bench.ray_workers import working
+
+    guard(LOCAL)
+    ray = importlib.import_module("ray")
+    ray.init(address=LOCAL, num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    settings = msgspec.structs.replace(runtime.settings, ray_address=LOCAL)
+    register_jobs(runtime.store, settings)
+    stop = asyncio.Event()
+    worker = asyncio.create_task(runtime.store.jobs.run_worker(stop))
+    try:
+        asked = NewTurn(data="tests.csv", iterations=64, batch=128)
+        job = await turn_later(runtime.store, settings, 1, asked, actor="test")
+
+        async def at_work():
+            return working() and (await runtime.store.jobs.get(job)).done > 0
+
+        async def over():
+            return not working() and (await runtime.store.jobs.get(job)).state == "cancelled"
+
+        await until(at_work, seconds=300)
+        assert '<progress max="1000"' in (await inside.get(at)).text
+        assert "told to end" in (await send(inside, f"{at}/cancel")).text
+        await until(over, seconds=300)
+    finally:
+        stop.set()
+        await worker
+        ray.shutdown()
 
 
 async def test_what_cannot_be_learnt_from_is_told(inside, runtime, at):

@@ -22,6 +22,7 @@ def shown():
 
 
 def test_without_the_packages_the_mend_is_named(monkeypatch):
+    monkeypatch.setattr("arauto.gpo.people.connected", lambda address: None)
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     monkeypatch.delitem(sys.modules, "arauto.gpo.rllib", raising=False)
     with pytest.raises(InputError, match="gymnasium is not installed") as caught:
