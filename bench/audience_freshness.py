@@ -1,10 +1,10 @@
 """From an event that was committed to its effect: vector, index, neighbours, offers, segment of the next decision.
 
 100,000 visitors in one process; 2,000 events a second and 2,000 decisions a second, on a clock; each event's cost is
-measured from the moment it was due to the answer that shows it, waiting included. Events come in the groups that a
-commit of two milliseconds gathers, as the server's do. Every event is followed by its visitor's decision; one in twenty
-also by the question for neighbours and offers. The database's commit is in bench/events.py, the process in which all
-of it serves is in bench/http.py.
+measured from the moment it was due to the answer that shows it, waiting included. What came while one group of events
+was worked on is the next group, as in the server. Every event is followed by its visitor's decision; one in twenty also
+by the question for neighbours and offers. The database's commit is in bench/events.py, the process in which all of it
+serves is in bench/http.py.
 
 Three figures stand side by side: what an event took by the clock; its ``own`` time, without that in which this process
 wanted to run and did not (woken late, or off its core in the midst of work: clock less CPU time); and by how much an
@@ -31,9 +31,8 @@ from bench.pauses import beside, told
 VISITORS = int(os.environ.get("AUDIENCE_VISITORS", "100000"))
 SECONDS = float(os.environ.get("AUDIENCE_SECONDS", "20"))
 RATE = 2000
-GROUP = 0.002
-"""Seconds that a commit takes, in which the next group gathers."""
 MOST = 256
+"""Events that are taken in at once."""
 ASKED = 20
 LIMIT_MS = 5.0
 
@@ -107,39 +106,41 @@ def live(visitors: Visitors, codes: list[int], now: int, rng: np.random.Generato
     many = int(SECONDS * RATE) + MOST
     events = [
         (person(who), touch_of(UUID(int=(1 << 100) + one), now + one, "view", codes[what]))
-        for one, (who, what) in enumerate(zip(*(rng.integers(of, size=many).tolist() for of in (VISITORS, ITEMS)), strict=True))
+        for one, (who, what) in enumerate(
+            zip(*(rng.integers(of, size=many).tolist() for of in (VISITORS, ITEMS)), strict=True)
+        )
     ]
     line, clock, cpu = Line(), time.perf_counter, time.thread_time
     done = 0
     began = clock()
 
-    def step(name: str, work: Callable[[], Any]) -> float:
+    def step(name: str, work: Callable[..., Any], *given: Any) -> float:
         """Do it, and say when it was done."""
         start, before = clock(), cpu()
-        work()
+        work(*given)
         spent, end = cpu() - before, clock()
         line.worked(name, spent)
         line.paused(start, end, end - start - spent)
         return end
 
-    while (now_s := clock()) < began + SECONDS:
-        wake = began + (int((now_s - began) / GROUP) + 1) * GROUP
-        if done >= int((now_s - began) * RATE):
-            # Asleep until the next group is due, as a server is: who never sleeps is made to wait by the system.
-            time.sleep(wake - now_s)
+    while (now_s := clock() - began) < SECONDS:
+        group = range(done, min(int(now_s * RATE), done + MOST))
+        if not group:
+            # Asleep until the next is due, as a server is: who never sleeps is made to wait by the system.
+            wake = began + (done + 1) / RATE
+            time.sleep(max(0.0, wake - clock()))
             line.paused(wake, max(wake, woken := clock()), woken - wake)
             continue
-        group = range(done, min(int((now_s - began) * RATE), done + MOST))
         line.groups.append(len(group))
-        step("learn", lambda group=group: visitors.learn_all(events[group.start : group.stop]))  # type: ignore[misc]
+        step("learn", visitors.learn_all, events[group.start : group.stop])
         for one in group:
             visitors.segment(events[one][0])
             line.took("event", began + (one + 1) / RATE, clock())
         for one in group:
             if one % ASKED == 0:
                 visitor = events[one][0]
-                step("neighbours", lambda who=visitor: visitors.neighbours(who, 10))  # type: ignore[misc]
-                end = step("offers", lambda who=visitor: visitors.offers(who, candidates, now + done, rng))  # type: ignore[misc]
+                step("neighbours", visitors.neighbours, visitor, 10)
+                end = step("offers", visitors.offers, visitor, candidates, now + one, rng)
                 line.took("all", began + (one + 1) / RATE, end)
         done += len(group)
     return {"events_a_second": done / SECONDS, "decisions_a_second": done / SECONDS, **line.figures()}

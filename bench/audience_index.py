@@ -1,5 +1,6 @@
 """The visitor index beside FAISS used bare, hnswlib, usearch and voyager: clustered vectors, single and batch queries,
-replacement in place while queries run, removal, memory, drift. ``AUDIENCE_SIZES`` (100000,1000000) chooses the sizes.
+replacement in place while queries run, removal, memory, drift. ``AUDIENCE_SIZES`` (100000,1000000) chooses the sizes,
+``AUDIENCE_CONTENDERS`` (all) who runs; of the others the result of before is kept, each with its time.
 
 Each contender runs in a process of its own, so that memory is its own, with one thread (threads of a busy machine wait
 for each other); the peers in the peers' environment::
@@ -13,8 +14,11 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from bench.machine import RESULTS
 
 HERE = Path(__file__).parent
 RUNNER = HERE / "peers_index.py"
@@ -42,7 +46,7 @@ def run(contender: str, count: int, dimensions: int, kind: str) -> dict[str, Any
     if done.returncode:
         return {"missing": f"{contender} failed: {done.stderr.strip()[-400:]}"}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return {**found, "at": datetime.now(UTC).isoformat(timespec="seconds"), "load": round(os.getloadavg()[0], 1)}
 
 
 def verdict(found: dict[str, Any]) -> dict[str, bool]:
@@ -65,13 +69,22 @@ def verdict(found: dict[str, Any]) -> dict[str, bool]:
     return kept
 
 
+def before() -> dict[str, Any]:
+    """The sets of the last result."""
+    path = RESULTS / "audience_index.json"
+    last: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return {name: one for name, one in last.items() if " x " in name}
+
+
 def main() -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+    figures = before()
+    some = os.environ.get("AUDIENCE_CONTENDERS", ",".join(CONTENDERS)).split(",")
     for size in map(int, os.environ.get("AUDIENCE_SIZES", "100000,1000000").split(",")):
-        found = {name: run(name, size, 128, "clustered") for name in CONTENDERS}
-        figures[f"{size} x 128 clustered"] = {**found, "kept": verdict(found) if "recall" in found["arauto"] else {}}
-        print(json.dumps(figures, indent=1), flush=True)
-    found = {name: run(name, 10_000, 768, "random") for name in TUTORIAL}
-    figures["10000 x 768 random"] = found
+        name = f"{size} x 128 clustered"
+        found = {**figures.get(name, {}), **{one: run(one, size, 128, "clustered") for one in some}}
+        figures[name] = {**found, "kept": verdict(found) if "recall" in found.get("arauto", {}) else {}}
+        print(json.dumps(figures[name], indent=1), flush=True)
+    if set(TUTORIAL) & set(some):
+        figures["10000 x 768 random"] = {name: run(name, 10_000, 768, "random") for name in TUTORIAL}
     kept = [all(one["kept"].values()) for one in figures.values() if "kept" in one]
     return {**figures, "passed": bool(kept) and all(kept)}

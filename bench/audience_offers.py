@@ -36,7 +36,7 @@ def learned(rows: dict[str, Any], first: NDArray[np.int64]) -> tuple[dict[int, T
     for place, row in enumerate(first.tolist()):
         kinds.setdefault(rows["context"][row, :-3].tobytes(), []).append(place)
     once = np.ones(len(first))
-    of = {kind: Showings(*(column[some] for column in shown)) for kind, some in kinds.items()}
+    of = {kind: Showings._make(column[some] for column in shown) for kind, some in kinds.items()}
     return tally(shown, once, "click"), {kind: tally(some, once, "click") for kind, some in of.items()}
 
 

@@ -109,7 +109,8 @@ class Encoder:
         """The unit vector of (code, weight) pairs; zeros when none of the items is known."""
         codes = np.array([code for code, _ in history], dtype=np.uint64)
         weights = np.array([weight for _, weight in history], dtype=np.float64)
-        return self.vectors(Histories(np.zeros(len(history), np.int64), codes, weights), 1)[0]
+        one: Floats = self.vectors(Histories(np.zeros(len(history), np.int64), codes, weights), 1)[0]
+        return one
 
     def vectors(self, of: Histories, count: int) -> Floats:
         """The unit vectors of ``count`` histories, in their order; zeros for one of which no item is known."""
@@ -123,7 +124,9 @@ class Encoder:
             items = np.stack([_random_row(code, self.dimensions) for code in of.codes.tolist()])
         starts = begins(owners).nonzero()[0]
         # A product each: one for all would round a visitor's sum by what is summed beside it.
-        for owner, start, end in zip(owners[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), None], strict=True):
+        for owner, start, end in zip(
+            owners[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), None], strict=True
+        ):
             one = weights[start:end] @ items[start:end]
             total[owner] = one / np.float32(math.sqrt(one @ one) or 1.0)
         return total

@@ -90,12 +90,13 @@ class InvertedFile:
         own = self._own(vectors)
         at = self._faiss.swig_ptr
         # One thread: others would wait for each other longer than the copying takes.
-        threads = self._faiss.omp_get_max_threads()
-        self._faiss.omp_set_num_threads(1)
+        if (threads := self._faiss.omp_get_max_threads()) > 1:
+            self._faiss.omp_set_num_threads(1)
         try:
             self._index.add_core(len(keys), at(vectors), at(keys), at(own))
         finally:
-            self._faiss.omp_set_num_threads(threads)
+            if threads > 1:
+                self._faiss.omp_set_num_threads(threads)
         self._changes += len(keys)
 
     def _own(self, vectors: Floats) -> Keys:

@@ -105,21 +105,21 @@ class Visitors:
         """Take in events; a visitor of several is encoded once. Returns whose state changed."""
         with self._lock:
             changed: set[UUID] = set()
-            moved: dict[UUID, int] = {}
+            moved: set[int] = set()
             for visitor, touch in events:
                 slot = self._slots.get(visitor)
                 packed = add(self._packed[slot] if slot is not None else b"", touch)
                 if packed is None:
                     continue
-                slot = self._slot(visitor)
+                slot = self._slot(visitor) if slot is None else slot
                 self._set(slot, packed)
                 changed.add(visitor)
                 self.ledger.add(int(self._segment[slot]), touch)
                 if touch.kind != "impression":  # which weighs nothing
-                    moved[visitor] = slot
+                    moved.add(slot)
                 if self._late is not None:
                     self._late.append((visitor, touch))
-            self._encode(moved.values())
+            self._encode(moved)
             if self._dirty is not None:
                 self._dirty |= changed
             return changed
