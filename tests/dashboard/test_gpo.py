@@ -6,8 +6,6 @@ import threading
 import msgspec
 import pytest
 
-pytest.importorskip("torch")
-
 from arauto.core.errors import ConflictError, InputError, NotFoundError
 from arauto.dashboard.screens import gpo
 from arauto.loop import NewTurn, read_turns, register_jobs, turn_later
@@ -15,6 +13,9 @@ from tests.dashboard.test_app import launch
 from tests.dashboard.test_wizard import send
 from tests.gpo.data import frame
 from tests.gpo.small import small
+from tests.late import late
+
+late("torch")
 
 GOOD = {
     "title": "A watch for every day",
