@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 2) * 2))")
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test test-flower test-models check bench docs clean
+.PHONY: run test test-flower test-models test-ray check bench docs clean
 
 run: $(VENV)/.run  ## the whole loop on the README's brief; ONCE=1 ends by itself
 	$(BIN)/arauto demo $(if $(ONCE),--once)
 
 test: $(VENV)/.dev check  ## every test: scripted engines, real database, real browser
 	$(BIN)/python tools/browser.py
-	$(BIN)/python -m pytest -m "not models" -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not models and not ray" -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded models
 	$(BIN)/arauto models pull
@@ -21,6 +21,9 @@ test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded 
 
 test-flower: $(VENV)-flower/.dev  ## the bridge to Flower on the real one, in an environment of its own
 	FLOWER=real $(VENV)-flower/bin/python -m pytest --noconftest -p no:cacheprovider -W default tests/federated/test_flower.py
+
+test-ray: $(VENV)/.dev  ## the same functions on a real Ray, which takes half a minute to begin
+	$(BIN)/python -m pytest -m ray
 
 check: $(VENV)/.dev  ## style, types, floors
 	$(BIN)/ruff format --check .

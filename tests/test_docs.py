@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -124,10 +125,13 @@ def test_links_between_pages_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} → {target}"
 
 
+@cache
 def blocks():
-    for page in PAGES:
-        for place, fence in enumerate(FENCE.finditer(page.read_text("utf-8")), 1):
-            yield page, place, fence["info"].strip(), fence["code"]
+    return [
+        (page, place, fence["info"].strip(), fence["code"])
+        for page in PAGES
+        for place, fence in enumerate(FENCE.finditer(page.read_text("utf-8")), 1)
+    ]
 
 
 def test_every_block_says_what_it_is():
@@ -154,15 +158,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
-RUN = [page for page in PAGES if any(p == page and info in ("python", "sh") for p, _, info, _ in blocks())]
+RUN = sorted({page for page, _, info, _ in blocks() if info in ("python", "sh")})
 
 
 @pytest.fixture(scope="session")
-def ready(tmp_path_factory):
+def ready():
     """A folder for the front of PATH whose ``arauto`` and ``code`` need not import anything."""
-    # Short, for the address of a socket.
-    with tempfile.TemporaryDirectory(prefix="arauto-") as folder, warm(Path(folder), plain(Path(folder))) as ready:
-        yield ready
+    # The processes of xdist are children of the one that ends last. Short, for the address of a socket.
+    keeper = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    folder = Path(tempfile.gettempdir(), f"arauto-warm-{keeper}")
+    return warm(folder, plain(folder), keeper)
 
 
 def plain(home):

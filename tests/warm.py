@@ -8,9 +8,11 @@ in less time. The README, and the tests of the terminal, start real processes.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,8 +20,7 @@ import sys
 import threading
 import traceback
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -40,28 +41,46 @@ IMPORTED = (
 )
 
 
-@contextmanager
-def warm(folder: Path, environ: dict[str, str]) -> Iterator[Path]:
-    """A folder for the front of ``PATH``: its ``arauto`` and its ``code`` (as ``python -c``) are warm."""
+def warm(folder: Path, environ: dict[str, str], keeper: int) -> Path:
+    """A folder for the front of ``PATH``: its ``arauto`` and its ``code`` (as ``python -c``) are warm.
+
+    Made by the first process of a run that asks, for all of them: what it imports costs as much as a page. It stays
+    until the process ``keeper`` is gone, and takes the folder along.
+    """
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _start(folder, environ, keeper)
+    return folder
+
+
+def _start(folder: Path, environ: dict[str, str], keeper: int) -> None:
+    folder.mkdir()
     address = str(folder / "s")
     for name in ("arauto", "code"):
         caller = folder / name
         caller.write_text(CALLER.format(python=sys.executable, address=address))
         caller.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, "-P", __file__, address], env=environ, cwd="/", stdout=subprocess.PIPE, start_new_session=True
-    )
+        [sys.executable, "-P", __file__, address, str(keeper)],
+        env=environ, cwd="/", stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
     assert server.stdout is not None
-    try:
+    with server.stdout:
         assert server.stdout.read(1) == b"!", "it did not start"
-        yield folder
-    finally:
-        server.terminate()
-        server.wait()
-        server.stdout.close()
+    # It outlives whoever started it.
+    server.returncode = 0
 
 
-def serve(address: str) -> Callable[[], object]:
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def serve(address: str, keeper: int) -> Callable[[], object]:
     """Fork for each caller. Returns in the fork only: what it is to do."""
     for name in IMPORTED:
         import_module(name)
@@ -72,9 +91,7 @@ def serve(address: str) -> Callable[[], object]:
         listener.listen()
         os.write(1, b"!")
         listener.settimeout(1)
-        parent = os.getppid()
-        # Until it is terminated, or alone.
-        while os.getppid() == parent:
+        while _lives(keeper):
             try:
                 caller, _ = listener.accept()
             except TimeoutError:
@@ -84,6 +101,9 @@ def serve(address: str) -> Callable[[], object]:
                     listener.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     return answer(caller)
+    folder = Path(address).parent
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
     return lambda: None
 
 
@@ -131,4 +151,4 @@ def end(work: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    end(serve(sys.argv[1]))
+    end(serve(sys.argv[1], int(sys.argv[2])))

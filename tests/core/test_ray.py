@@ -17,7 +17,7 @@ from arauto.federated import Training, train
 from arauto.federated.clicks import gradient
 from tests.audience.planted import filled, log
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,8 +7,6 @@ import threading
 import msgspec
 import pytest
 
-pytest.importorskip("torch")
-
 from arauto.core.errors import ConflictError, InputError, NotFoundError
 from arauto.core.spread import LOCAL, guard
 from arauto.dashboard.screens import gpo
@@ -18,6 +16,9 @@ from tests.dashboard.test_app import launch
 from tests.dashboard.test_wizard import send
 from tests.gpo.data import frame
 from tests.gpo.small import small
+from tests.late import late
+
+late("torch")
 
 GOOD = {
     "title": "A watch for every day",

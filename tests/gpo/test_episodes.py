@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from arauto.core.errors import InputError, ModelFileError  # noqa: E402
-from arauto.gpo import (  # noqa: E402
+from arauto.core.errors import InputError, ModelFileError
+from arauto.gpo import (
     PPO,
     EpisodePolicy,
     Log,
@@ -18,8 +16,11 @@ from arauto.gpo import (  # noqa: E402
     learn_from_log,
     log_of,
 )
-from arauto.gpo.ppo import value_loss  # noqa: E402
-from arauto.gpo.tables import TablePolicy  # noqa: E402
+from arauto.gpo.ppo import value_loss
+from arauto.gpo.tables import TablePolicy
+from tests.late import late
+
+torch = late("torch")
 
 QUIET = StopRule(diversity_least=0.0, kl_most=1e9, warm_up=10**6)
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-gguf = pytest.importorskip("gguf")
+from arauto.core.errors import InputError
+from arauto.gpo import LanguagePolicy, export_gguf, table_of
+from arauto.gpo.export import interleave
+from tests.gpo.data import frame
+from tests.gpo.small import small
+from tests.late import late
 
-from transformers import modeling_gguf_pytorch_utils as reading  # noqa: E402
-
-from arauto.core.errors import InputError  # noqa: E402
-from arauto.gpo import LanguagePolicy, export_gguf, table_of  # noqa: E402
-from arauto.gpo.export import interleave  # noqa: E402
-from tests.gpo.data import frame  # noqa: E402
-from tests.gpo.small import small  # noqa: E402
+torch = late("torch")
+gguf = late("gguf")
+reading = late("transformers.modeling_gguf_pytorch_utils")
 
 
 def test_rows_are_ordered_as_readers_of_gguf_expect():

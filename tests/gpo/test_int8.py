@@ -1,10 +1,9 @@
 """Eight-bit layers say what the whole ones say, and a text's row is its own."""
 
-import pytest
+from arauto.gpo import int8
+from tests.late import late
 
-torch = pytest.importorskip("torch")
-
-from arauto.gpo import int8  # noqa: E402
+torch = late("torch")
 
 
 def test_a_layer_in_eight_bits_is_close_and_its_rows_are_alone():

@@ -9,12 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-import tokenizers  # noqa: E402
-import transformers  # noqa: E402
-
-from arauto.core.errors import ModelFileError  # noqa: E402
-from arauto.gpo import (  # noqa: E402
+from arauto.core.errors import ModelFileError
+from arauto.gpo import (
     PPO,
     FineTune,
     Monitor,
@@ -26,10 +22,14 @@ from arauto.gpo import (  # noqa: E402
     table_of,
     train_reward,
 )
-from arauto.gpo.lm import supervise  # noqa: E402
-from arauto.gpo.tables import TablePolicy  # noqa: E402
-from tests.gpo.data import frame  # noqa: E402
-from tests.gpo.small import small  # noqa: E402
+from arauto.gpo.lm import supervise
+from arauto.gpo.tables import TablePolicy
+from tests.gpo.data import frame
+from tests.gpo.small import small
+from tests.late import late
+
+torch = late("torch")
+tokenizers, transformers = late("tokenizers"), late("transformers")
 
 
 def make_encoder(folder):

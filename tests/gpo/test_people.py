@@ -6,10 +6,8 @@ import types
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from arauto.core.errors import InputError, TooLargeError  # noqa: E402
-from arauto.gpo import (  # noqa: E402
+from arauto.core.errors import InputError, TooLargeError
+from arauto.gpo import (
     EpisodePolicy,
     PPOPlan,
     demonstrations_of,
@@ -21,6 +19,9 @@ from arauto.gpo import (  # noqa: E402
     policy_for,
     read_demonstrations,
 )
+from tests.late import late
+
+torch = late("torch")
 
 PLACES, MOST = 6, 20
 PLAN = PPOPlan(

@@ -7,11 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from arauto.core.errors import InputError  # noqa: E402
-from arauto.gpo.monitors import Monitor, StopRule  # noqa: E402
-from arauto.gpo.ppo import (  # noqa: E402
+from arauto.core.errors import InputError
+from arauto.gpo.monitors import Monitor, StopRule
+from arauto.gpo.ppo import (
     PPO,
     PPOPlan,
     Rewards,
@@ -25,7 +23,10 @@ from arauto.gpo.ppo import (  # noqa: E402
     token_rewards,
     whiten,
 )
-from arauto.gpo.tables import TablePolicy  # noqa: E402
+from arauto.gpo.tables import TablePolicy
+from tests.late import late
+
+torch = late("torch")
 
 QUIET = StopRule(diversity_least=0.0, kl_most=1e9, warm_up=10**6)
 

@@ -8,12 +8,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-torch = pytest.importorskip("torch")
-
-from arauto.cli import main  # noqa: E402
-from arauto.core.errors import ConflictError, InputError, ModelFileError  # noqa: E402
-from arauto.core.spread import LOCAL, Stopped, guard  # noqa: E402
-from arauto.gpo import (  # noqa: E402
+from arauto.cli import main
+from arauto.core.errors import ConflictError, InputError, ModelFileError
+from arauto.core.spread import LOCAL, Stopped, guard
+from arauto.gpo import (
     CUT,
     Generator,
     LanguagePolicy,
@@ -35,12 +33,15 @@ from arauto.gpo import (  # noqa: E402
     write_contexts,
     write_texts,
 )
-from arauto.gpo.lm import open_base, prune_vocabulary, supervise  # noqa: E402
-from arauto.gpo.objective import best_of, violates  # noqa: E402
-from arauto.gpo.rollouts import Apart, _Part, _write, write  # noqa: E402
-from arauto.gpo.turn import perplexity, read_contexts  # noqa: E402
-from tests.gpo.data import frame  # noqa: E402
-from tests.gpo.small import small  # noqa: E402
+from arauto.gpo.lm import open_base, prune_vocabulary, supervise
+from arauto.gpo.objective import best_of, violates
+from arauto.gpo.rollouts import Apart, _Part, _write, write
+from arauto.gpo.turn import perplexity, read_contexts
+from tests.gpo.data import frame
+from tests.gpo.small import small
+from tests.late import late
+
+torch = late("torch")
 
 
 @pytest.fixture(scope="module")

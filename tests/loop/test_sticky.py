@@ -49,8 +49,8 @@ def test_a_visitor_sees_the_same_variant_everywhere_and_always():
         [0.3] * dealt[12]
     )
     # Another campaign is another coin; the id alone does not tell the arm.
-    again = msgspec.structs.replace(of, id=8)
-    assert {visitor: ask(serving(again), visitor).variant_id for visitor in VISITORS} != seen
+    again = serving(msgspec.structs.replace(of, id=8))
+    assert {visitor: ask(again, visitor).variant_id for visitor in VISITORS} != seen
 
 
 def test_without_consent_each_decision_tosses_its_own_coin():
@@ -109,14 +109,16 @@ def _shown(made, visitor):
 
 def test_the_holdout_gets_the_default_and_the_others_their_propensities():
     of = campaign(assignment="visitor", allocation="uniform", holdout=0.2)
-    told = [ask(serving(of), visitor) for visitor in VISITORS]
+    made = serving(of)
+    told = [ask(made, visitor) for visitor in VISITORS]
     held = [receipt for receipt in told if receipt.stage == HELD_OUT]
     assert len(held) / 1500 == pytest.approx(0.2, abs=0.04)
     assert {(receipt.variant_id, receipt.propensity) for receipt in held} == {(11, 1.0)}
     assert all(receipt.propensity == pytest.approx(1 / 3) for receipt in told if receipt.stage == 0)
     # A release passes them by.
     ramp = Ramp(stage=40, share=0.5, candidates=(13,), release=1)
-    again = [ask(serving(of, STAGED, ramp=ramp), visitor) for visitor in VISITORS]
+    released = serving(of, STAGED, ramp=ramp)
+    again = [ask(released, visitor) for visitor in VISITORS]
     assert [r.stage == HELD_OUT for r in again] == [r.stage == HELD_OUT for r in told]
 
 
