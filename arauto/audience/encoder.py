@@ -124,9 +124,8 @@ class Encoder:
             items = np.stack([_random_row(code, self.dimensions) for code in of.codes.tolist()])
         starts = begins(owners).nonzero()[0]
         # A product each: one for all would round a visitor's sum by what is summed beside it.
-        for owner, start, end in zip(
-            owners[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), None], strict=True
-        ):
+        ends = [*starts.tolist(), len(owners)][1:]
+        for owner, start, end in zip(owners[starts].tolist(), starts.tolist(), ends, strict=True):
             one = weights[start:end] @ items[start:end]
             total[owner] = one / np.float32(math.sqrt(one @ one) or 1.0)
         return total
