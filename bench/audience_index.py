@@ -44,7 +44,8 @@ def run(contender: str, count: int, dimensions: int, kind: str) -> dict[str, Any
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     if done.returncode:
-        return {"missing": f"{contender} failed: {done.stderr.strip()[-400:]}"}
+        print(done.stderr, file=sys.stderr)
+        return {"missing": f"{contender} failed: {(done.stderr.strip() or str(done.returncode)).splitlines()[-1]}"}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**found, "at": datetime.now(UTC).isoformat(timespec="seconds"), "load": round(os.getloadavg()[0], 1)}
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -47,7 +48,8 @@ def peer(script: str, venv: str, given: dict[str, Any], arrays: dict[str, np.nda
             [python.absolute(), "-P", HERE / script, question, answer], check=False, capture_output=True, text=True
         )
         if done.returncode:
-            return {"missing": f"{script} failed: {done.stderr.strip()[-400:]}"}
+            print(done.stderr, file=sys.stderr)
+            return {"missing": f"{script} failed: {(done.stderr.strip() or str(done.returncode)).splitlines()[-1]}"}
         found: dict[str, Any] = json.loads(answer.read_text("utf-8"))
         return found
 
