@@ -63,7 +63,7 @@ async def test_without_the_campaign_there_is_nothing_to_show(world):
 async def test_the_releasing_module_is_served(world):
     answer = await world("GET", f"/edge/{RELEASE}")
     assert answer.status == 200
-    assert b"nothing of what was written" in answer.body.lower()
+    assert b"from './arauto-edge.js'" in answer.body
 
 
 async def test_a_browser_that_takes_gzip_gets_the_model_by_gzip(world):
