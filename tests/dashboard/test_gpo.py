@@ -41,15 +41,20 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-async def at(runtime, quick):
-    """The GPO screen of a live campaign in English, beside a table to learn from."""
+async def alone(runtime, quick):
+    """The GPO screen of a live campaign in English, beside a table to learn from; nobody does its jobs."""
     campaign = await launch(runtime)
     feedback = runtime.settings.home / "feedback"
     feedback.mkdir(parents=True)
     frame(120).write_csv(feedback / "tests.csv")
     (feedback / "notes.txt").write_text("not a table")
-    register_jobs(runtime.store, runtime.settings)
     return f"/dashboard/campaigns/{campaign.id}/gpo"
+
+
+@pytest.fixture
+async def at(runtime, alone):
+    register_jobs(runtime.store, runtime.settings)
+    return alone
 
 
 async def test_a_turn_is_begun_watched_and_a_text_of_it_staged(inside, runtime, at):
@@ -115,15 +120,20 @@ async def test_a_turn_that_is_cancelled_ends(inside, runtime, at, monkeypatch):
     assert (await runtime.store.catalogue.audit_log(1))[0].action == "job.cancel"
 
 
-@pytest.mark.ray
-@pytest.mark.xdist_group("ray")
-@pytest.mark.filterwarnings("ignore")
-async def test_a_turn_on_ray_tells_how_far_it_is_and_is_ended_from_the_page(inside, runtime, at):
-    from bench.ray_workers import working
-
+@pytest.fixture
+def ray():
     guard(LOCAL)
     ray = importlib.import_module("ray")
     ray.init(address=LOCAL, num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+async def test_a_turn_on_ray_tells_how_far_it_is_and_is_ended_from_the_page(inside, runtime, alone, ray):
+    from bench.ray_workers import working
+
     settings = msgspec.structs.replace(runtime.settings, ray_address=LOCAL)
     register_jobs(runtime.store, settings)
     stop = asyncio.Event()
@@ -139,13 +149,12 @@ async def test_a_turn_on_ray_tells_how_far_it_is_and_is_ended_from_the_page(insi
             return not working() and (await runtime.store.jobs.get(job)).state == "cancelled"
 
         await until(at_work, seconds=300)
-        assert '<progress max="1000"' in (await inside.get(at)).text
-        assert "told to end" in (await send(inside, f"{at}/cancel")).text
+        assert '<progress max="1000"' in (await inside.get(alone)).text
+        assert "told to end" in (await send(inside, f"{alone}/cancel")).text
         await until(over, seconds=300)
     finally:
         stop.set()
         await worker
-        ray.shutdown()
 
 
 async def test_what_cannot_be_learnt_from_is_told(inside, runtime, at):

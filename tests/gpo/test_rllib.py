@@ -49,7 +49,6 @@ BATCH = PPOPlan(
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("ray")
 @pytest.mark.filterwarnings("ignore")
 class TestOnRay:
     def test_a_policy_learns_though_a_player_dies(self, rllib):
