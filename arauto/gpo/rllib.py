@@ -201,7 +201,7 @@ def _result(algorithm: Any, stopped: Callable[[], bool]) -> dict[str, Any]:
         try:
             found: dict[str, Any] = algorithm.train()
         except (RayError, RuntimeError) as failure:
-            raise _lost(f"{type(failure).__name__}: {str(failure).splitlines()[0][:200]}") from failure
+            raise _lost(f"{type(failure).__name__}: {failure}".splitlines()[0][:200]) from failure
         if math.isfinite(float(found.get("learners", {}).get(_MODULE, {}).get(_KL, math.nan))):
             return found
         if stopped():
