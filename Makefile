@@ -13,6 +13,7 @@ run: $(VENV)/.run  ## the whole loop on the README's brief; ONCE=1 ends by itsel
 
 test: $(VENV)/.dev check  ## every test: scripted engines, real database, real browser
 	$(BIN)/python tools/browser.py
+	$(BIN)/python -m compileall -q arauto  # once, not in each of a few hundred processes where Python may not keep it
 	$(BIN)/python -m pytest -m "not models and not ray" -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 test-models: $(VENV)/.dev $(VENV)/.run  ## the tests that run the real embedded models

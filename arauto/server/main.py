@@ -22,7 +22,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import httpx
 import msgspec
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -176,6 +175,8 @@ def running(settings: Settings, *, timeout: float = 90.0) -> Iterator[Running]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], server: Running, timeout: float) -> None:
+    import httpx  # the process that serves starts without it
+
     deadline = time.monotonic() + timeout
     while process.poll() is None and time.monotonic() < deadline:
         try:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -13,6 +14,7 @@ CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
     "response_schema_conformance,negative_data_rejection,unsupported_method,allow_header_conformance,ignored_auth"
 )
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
 @pytest.mark.long
@@ -23,9 +25,10 @@ def test_the_server_does_what_its_document_says(settings):
         assert made.status_code == 201
         run = subprocess.run(
             [
-                *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
+                *(sys.executable, "-m", "schemathesis.cli", "--config-file", CONFIG),
+                *("run", f"{server.url}/openapi.json"),
                 *("-H", f"Authorization: {admin['authorization']}", "--checks", CHECKS, "--seed", "7", "--no-color"),
-                *("--phases", "coverage,fuzzing", "--max-examples", "3", "--exclude-operation-id", "events"),
+                *("--phases", "coverage,fuzzing", "--exclude-operation-id", "events"),
                 *("--suppress-health-check", "all", "--warnings", "off"),
             ],
             capture_output=True,
