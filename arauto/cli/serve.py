@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
 
 import click
-import httpx
 import msgspec
 import psutil
 
 import arauto
 from arauto.cli.common import console, settings_of
 from arauto.core.errors import ConflictError, StoreError
+from arauto.core.ready import readiness
 from arauto.core.settings import Settings
 from arauto.server import Started, do_jobs, serve, to_environ
 
@@ -120,11 +121,8 @@ def stop_detached(settings: Settings) -> bool:
 def _wait_until_ready(running: Running, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{running.url}/readyz", timeout=2).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
+        if readiness(running.url, seconds=2) == HTTPStatus.OK:
+            return
         time.sleep(0.1)
     tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-12:])
     raise StoreError(f"the server did not become ready:\n{tail}", field="up", mend=f"read the whole log: {log}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
-import httpx
 import msgspec
 
 from arauto.core.clock import Clock
 from arauto.core.errors import ArautoError, StoreError
+from arauto.core.ready import readiness
 from arauto.core.settings import Settings
 from arauto.creative import ModelStore
 from arauto.store import Store
@@ -82,12 +84,10 @@ def _model(settings: Settings) -> Symptom:
 
 async def _server(settings: Settings) -> Symptom:
     url = f"http://{settings.host}:{settings.port}"
-    try:
-        async with httpx.AsyncClient(base_url=url, timeout=5, trust_env=False) as client:
-            ready = (await client.get("/readyz")).status_code
-    except httpx.HTTPError:
+    ready = await asyncio.to_thread(readiness, url)
+    if ready is None:
         return Symptom(name="server", state="warn", told=f"nobody answers at {url}", mend="arauto up")
-    if ready != httpx.codes.OK:
+    if ready != HTTPStatus.OK:
         return Symptom(name="server", state="fail", told=f"{url}/readyz answers {ready}", mend="look at the database")
     return Symptom(name="server", state="ok", told=f"ready at {url}")
 

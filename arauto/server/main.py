@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -29,6 +30,7 @@ from granian.log import LogLevels
 from granian.server import MPServer as Granian
 
 from arauto.core.errors import ConflictError, StoreError
+from arauto.core.ready import readiness
 from arauto.core.settings import PREFIX, Secret, Settings
 from arauto.server.logs import GRANIAN, start_logging
 from arauto.server.pressure import Drain
@@ -175,15 +177,10 @@ def running(settings: Settings, *, timeout: float = 90.0) -> Iterator[Running]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], server: Running, timeout: float) -> None:
-    import httpx  # the process that serves starts without it
-
     deadline = time.monotonic() + timeout
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{server.url}/readyz", timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            pass
+        if readiness(server.url) == HTTPStatus.OK:
+            return
         time.sleep(0.05)
     told = server.told().strip()[-2000:] or "it wrote nothing"
     raise StoreError(f"the server did not start: {told}", mend="mend that, and start it again")
