@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arauto.audience import PgVectors, VisitorIndex
+from arauto.audience import PgVectors, VisitorIndex, inverted
 from arauto.audience import index as module
+from arauto.audience.extras import need
+from arauto.audience.index import exact
+from arauto.audience.inverted import InvertedFile
 from arauto.core.errors import InputError, ModelFileError, NotFoundError, StoreError
 
 
@@ -85,6 +88,40 @@ def test_above_the_size_the_inverted_file_finds_nearly_all(large):
     assert not index.exact
     assert not index.stale
     assert recall(index, rows, keys, clouds(200, seed=9)) >= 0.97
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_the_recall_that_is_counted_is_what_searches_find(metric):
+    rows = clouds(4000, spread=0.6)
+    engine = InvertedFile.build(np.arange(4000), rows, metric, seed=3)
+    asked = rows[np.random.default_rng(3).choice(4000, 256, replace=False)]
+    places, _ = exact(asked, rows, 11, metric)
+    found, _ = engine.nearest(asked, 11, None)
+    shared = [len(set(a) & set(b)) - 1 for a, b in zip(places.tolist(), found.tolist(), strict=True)]
+    assert engine.recall == pytest.approx(np.mean(shared) / 10, abs=1e-9)
+    assert engine.recall >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("cuts", "tried", "kept"),
+    [
+        ({100: (0.95, 10.0), 200: (0.995, 900.0), 400: (0.999, 500.0)}, 3, 400),
+        ({100: (0.95, 10.0), 200: (0.995, 400.0), 400: (0.999, 1.0)}, 2, 200),  # 400 centroids cost as much
+        ({100: (0.99, 200.0), 200: (1.0, 1.0), 400: (1.0, 1.0)}, 1, 100),
+        ({100: (0.6, 10.0), 200: (0.7, 900.0), 400: (0.65, 5.0)}, 3, 200),  # none finds enough
+    ],
+)
+def test_of_the_cuts_that_find_enough_the_cheapest_is_kept(monkeypatch, cuts, tried, kept):
+    asked_for = []
+
+    def cut(faiss, vectors, kind, lists, *_):
+        asked_for.append(lists)
+        recall, work = cuts[lists]
+        return inverted.Cut(None, np.zeros(0, np.int64), lists, recall, work)
+
+    monkeypatch.setattr(inverted, "_cut", cut)
+    best = inverted._best_cut(need("faiss"), clouds(10_000), 0, 0)
+    assert (len(asked_for), best.probes) == (tried, kept)
 
 
 def test_vectors_are_replaced_in_place_and_removed_at_once():

@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +13,13 @@ from arauto.server import running
 from tests.browser.shop import Shop
 from tests.browser.stub import Stub
 from tools.browser import ARGUMENTS, find_browser
+
+
+def pytest_collection_modifyitems(items):
+    """What these tests look at runs in other processes: tracing this one would only slow the browser's driver down."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")
