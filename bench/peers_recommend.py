@@ -3,15 +3,20 @@
 Reads a ``.npz`` (users and items of ``fit`` and ``known``, sorted by user and time; ``asked`` users with their
 ``valid`` and ``test`` items) and prints, for each model, the settings that were best on the validation item, and the
 rank of the test item with each seed (from 0; ten or more: not among the first ten).
+
+Asked for are names, each with how many seeds and how many of its settings (``rectools_sasrec:1:2``; all, if left out).
+What was trained is kept in the folder ``PEERS_KEPT``, if there is one, and not trained again: a grid takes hours.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +38,8 @@ class Data:
         with np.load(path) as arrays:
             self.asked, self.valid, self.test = (arrays[name] for name in ("asked", "valid", "test"))
             self.logs = {name: (arrays[f"{name}_users"], arrays[f"{name}_items"]) for name in ("fit", "known")}
+            parts = [np.ascontiguousarray(arrays[name], np.int64).tobytes() for name in sorted(arrays)]
+        self.digest = hashlib.sha256(b"".join(parts)).hexdigest()
         self.users = int(max(users.max() for users, _ in self.logs.values())) + 1
         self.items = int(max(items.max() for _, items in self.logs.values())) + 1
         self.items = max(self.items, int(self.valid.max()) + 1, int(self.test.max()) + 1)
@@ -196,27 +203,47 @@ def ndcg(ranks: Any) -> float:
     return float(np.where(ranks < AT, 1 / np.log2(ranks + 2.0), 0.0).mean())
 
 
-def run(data: Data, name: str, seeds: int) -> dict[str, Any]:
-    make, grid = GRIDS[name]
-    tried: list[tuple[float, dict[str, Any], Any, float]] = []
-    for given in grid:
-        began = time.perf_counter()
-        ranker = make(data, given, 0)
-        took = time.perf_counter() - began
-        reached = ndcg(ranker("fit", data.valid))
-        print(f"{name} {given} {reached:.4f} {took:.0f} s", file=sys.stderr, flush=True)
-        tried.append((reached, given, ranker("known", data.test), took))
-    reached, given, first, took = max(tried, key=lambda one: one[0])
-    ranks = [first, *(make(data, given, seed)("known", data.test) for seed in range(1, seeds))]
-    return {"settings": given, "valid_ndcg": reached, "fit_seconds": took, "ranks": [one.tolist() for one in ranks]}
+def trained(data: Data, name: str, given: dict[str, Any], seed: int) -> dict[str, Any]:
+    """One training: NDCG@10 of the validation item, ranks of the test item, seconds. Kept ones are read."""
+    folder = os.environ.get("PEERS_KEPT")
+    asked = json.dumps([data.digest, name, given, seed], sort_keys=True)
+    path = Path(folder, f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json") if folder else None
+    if path and path.exists():
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return found
+    began, settings = time.perf_counter(), dict(given)
+    ranker = GRIDS[name][0](data, settings, seed)
+    took = time.perf_counter() - began
+    valid = ndcg(ranker("fit", data.valid))
+    found = {"settings": settings, "valid": valid, "ranks": ranker("known", data.test).tolist(), "seconds": took}
+    print(f"{name} {settings} {valid:.4f} {took:.0f} s", file=sys.stderr, flush=True)
+    if path:
+        path.write_text(json.dumps(found), "utf-8")
+    return found
+
+
+def run(data: Data, name: str, seeds: int, tries: int | None) -> dict[str, Any]:
+    grid = GRIDS[name][1][:tries]
+    tried = [trained(data, name, given, 0) for given in grid]
+    place = max(range(len(grid)), key=lambda at: tried[at]["valid"])
+    best = tried[place]
+    ranks = [best["ranks"], *(trained(data, name, grid[place], seed)["ranks"] for seed in range(1, seeds))]
+    return {
+        "settings": best["settings"],
+        "settings_tried": len(grid),
+        "valid_ndcg": best["valid"],
+        "fit_seconds": best["seconds"],
+        "ranks": ranks,
+    }
 
 
 def main(path: str, names: Iterable[str]) -> None:
     data = Data(path)
     for part in names:
-        name, _, seeds = part.partition(":")
+        name, *counts = part.split(":")
+        seeds, tries = [*map(int, counts), *(SEEDS, None)[len(counts) :]]
         try:
-            found = run(data, name, int(seeds or SEEDS))
+            found = run(data, name, seeds, tries)
         except ImportError as failure:
             found = {"missing": str(failure)}
         print(json.dumps({"model": name, **found}), flush=True)
