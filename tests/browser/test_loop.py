@@ -247,14 +247,15 @@ async def test_the_demo_shop_by_both_answers(shop, stage, names, visit):
     async def walk(choice, bought):
         async with visit("") as page:
             page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+            before = (await shop.types()).get("impression", 0)
             await page.goto(url)
             await page.click(choice)
             # What was decided before the answer stays nobody's; the next page is decided after it.
+            await until(shop_has(shop, "impression", before + 1))
             await page.reload()
             await page.wait_for_selector("#slot[data-arauto-variant]")
             assert not await page.is_visible("#consent")
-            before = (await shop.types()).get("impression", 0)
-            await until(shop_has(shop, "impression", before + 1))
+            await until(shop_has(shop, "impression", before + 2))
             await page.click("#buy")
             await page.click(".stars label:nth-child(4)")
             assert await page.inner_text("#sold") != ""
