@@ -24,6 +24,7 @@ class Shop:
         self.pages = pages
         self.name = name
         self._dsn = settings.database_url.reveal()
+        # Plain HTTP to this machine: no certificates to read.
         self._admin = httpx.AsyncClient(
             base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}, timeout=60, verify=False
         )
